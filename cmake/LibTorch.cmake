@@ -1,0 +1,45 @@
+# Imported targets for LibTorch, from a libtorch archive or a torch wheel, with or without a CUDA toolkit.
+#
+# find_package(Torch) is not used: with a CUDA build of LibTorch it refuses to configure where the
+# toolkit is absent, and it links libtorch_cuda into programs that only need the CPU.
+#
+# In:  CMAKE_PREFIX_PATH (a LibTorch of the user's own, either its root or its share/cmake), then ${repo}/.venv
+# Out: slicereduce::libtorch, and SLICEREDUCE_TORCH_ROOT
+include_guard(GLOBAL)
+
+function(slicereduce_find_libtorch out)
+  set(candidates)
+  foreach(prefix IN LISTS CMAKE_PREFIX_PATH)
+    list(APPEND candidates "${prefix}" "${prefix}/../..")
+  endforeach()
+  file(GLOB wheels "${SLICEREDUCE_VENV}/lib/python3*/site-packages/torch")
+  list(APPEND candidates ${wheels})
+  foreach(candidate IN LISTS candidates)
+    if(EXISTS "${candidate}/lib/libtorch_cpu.so" AND EXISTS "${candidate}/include/ATen/ATen.h")
+      get_filename_component(root "${candidate}" ABSOLUTE)
+      set(${out} "${root}" PARENT_SCOPE)
+      return()
+    endif()
+  endforeach()
+  message(FATAL_ERROR
+    "LibTorch was not found. Run scripts/setup, which puts it into .venv/, or name your own: "
+    "-DCMAKE_PREFIX_PATH=/path/to/libtorch (looked in: ${candidates})")
+endfunction()
+
+if(NOT TARGET slicereduce::libtorch)
+  if(NOT SLICEREDUCE_TORCH_ROOT OR NOT EXISTS "${SLICEREDUCE_TORCH_ROOT}/lib/libtorch_cpu.so")
+    slicereduce_find_libtorch(SLICEREDUCE_TORCH_ROOT)
+  endif()
+  message(STATUS "LibTorch: ${SLICEREDUCE_TORCH_ROOT}")
+
+  add_library(slicereduce::c10 SHARED IMPORTED)
+  set_target_properties(slicereduce::c10 PROPERTIES
+    IMPORTED_LOCATION "${SLICEREDUCE_TORCH_ROOT}/lib/libc10.so")
+  add_library(slicereduce::libtorch SHARED IMPORTED)
+  # libtorch.so itself is not linked: it would load libtorch_cuda.
+  set_target_properties(slicereduce::libtorch PROPERTIES
+    IMPORTED_LOCATION "${SLICEREDUCE_TORCH_ROOT}/lib/libtorch_cpu.so"
+    INTERFACE_INCLUDE_DIRECTORIES
+      "${SLICEREDUCE_TORCH_ROOT}/include;${SLICEREDUCE_TORCH_ROOT}/include/torch/csrc/api/include"
+    INTERFACE_LINK_LIBRARIES slicereduce::c10)
+endif()

@@ -1,0 +1,22 @@
+# One library a folder: slicereduce_folder(NAME SOURCES ... USES targets...) makes slicereduce::NAME.
+function(slicereduce_folder name)
+  cmake_parse_arguments(arg "" "" "SOURCES;HEADERS;USES;PRIVATELY" ${ARGN})
+  set(target slicereduce_${name})
+  add_library(${target} STATIC ${arg_SOURCES})
+  add_library(slicereduce::${name} ALIAS ${target})
+  target_include_directories(${target} PUBLIC
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<INSTALL_INTERFACE:include/slicereduce>)
+  target_link_libraries(${target} PUBLIC ${arg_USES} PRIVATE ${arg_PRIVATELY} slicereduce_warnings)
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${name})
+  slicereduce_precompile(${target})
+  install(TARGETS ${target} EXPORT slicereduce ARCHIVE DESTINATION lib)
+  install(DIRECTORY . DESTINATION include/slicereduce/${name} FILES_MATCHING PATTERN "*.hpp")
+endfunction()
+
+# LibTorch's headers take 10 s a file; one precompiled header serves every target. It needs the same
+# flags everywhere, so targets are only told apart by what they link.
+function(slicereduce_precompile target)
+  if(TARGET slicereduce_pch)
+    target_precompile_headers(${target} REUSE_FROM slicereduce_pch)
+  endif()
+endfunction()

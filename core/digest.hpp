@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+namespace slicereduce {
+
+/// A 64-bit XXH3 digest of a sequence of bytes, the same on every machine of one byte order.
+class Digest {
+ public:
+  Digest();
+  ~Digest();
+  Digest(const Digest&) = delete;
+  Digest& operator=(const Digest&) = delete;
+  Digest(Digest&&) noexcept;
+  Digest& operator=(Digest&&) noexcept;
+
+  Digest& add(std::span<const std::byte> bytes);
+  template <typename T>
+  Digest& add_values(std::span<const T> values) {
+    return add(std::as_bytes(values));
+  }
+  Digest& add_text(const std::string& text);
+
+  [[nodiscard]] std::uint64_t value() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+[[nodiscard]] std::uint64_t digest_of(std::span<const std::byte> bytes);
+/// 16 lower-case hexadecimal digits.
+[[nodiscard]] std::string to_hex(std::uint64_t digest);
+
+}  // namespace slicereduce

@@ -1,0 +1,54 @@
+#include "core/atomic_file.hpp"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <string>
+
+#include "core/error.hpp"
+
+namespace slicereduce {
+namespace {
+
+class AtomicFile : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = (std::filesystem::temp_directory_path() / "atomic_file.XXXXXX").string();
+    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+    folder_ = pattern;
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  static std::span<const std::byte> bytes(const std::string& text) { return std::as_bytes(std::span(text)); }
+  static std::string text(const std::vector<std::byte>& bytes) {
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+  }
+
+  std::filesystem::path folder_;
+};
+
+TEST_F(AtomicFile, ReplacesTheOldContentAndLeavesNothingBeside) {
+  const auto path = folder_ / "file";
+  write_atomically(path, bytes("a much longer first version"));
+  write_atomically(path, bytes("second"));
+  EXPECT_EQ(text(read_whole(path)), "second");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), {}), 1);
+}
+
+TEST_F(AtomicFile, FailureKeepsTheOldContent) {
+  const auto folder_in_the_way = folder_ / "taken";
+  std::filesystem::create_directory(folder_in_the_way);
+  std::ofstream(folder_in_the_way / "inside") << "x";
+  EXPECT_THROW(write_atomically(folder_in_the_way, bytes("new")), Error);
+  EXPECT_TRUE(std::filesystem::exists(folder_in_the_way / "inside"));
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), {}), 1);
+  EXPECT_THROW(write_atomically(folder_ / "missing" / "file", bytes("new")), Error);
+}
+
+TEST_F(AtomicFile, ReadingWhatIsNotAFileIsAnError) {
+  EXPECT_THROW((void)read_whole(folder_ / "missing"), Error);
+  EXPECT_THROW((void)read_whole(folder_), Error);
+}
+
+}  // namespace
+}  // namespace slicereduce
