@@ -1,0 +1,171 @@
+#include "launcher/checkpoint.hpp"
+
+#include <algorithm>
+#include <sstream>
+
+#include "core/error.hpp"
+#include "core/text.hpp"
+#include "models/weights.hpp"
+
+namespace slicereduce {
+
+namespace {
+
+constexpr int kFormat = 1;
+constexpr std::string_view kPrefix = "step-";
+constexpr std::string_view kSuffix = ".ckpt";
+
+std::filesystem::path file_of_step(const std::filesystem::path& folder, std::int64_t step) {
+  std::string digits = std::to_string(step);
+  digits.insert(0, digits.size() < 8 ? 8 - digits.size() : 0, '0');
+  return folder / concat(kPrefix, digits, kSuffix);
+}
+
+}  // namespace
+
+nlohmann::ordered_json Manifest::to_json() const {
+  return {{"format", kFormat},
+          {"version", version},
+          {"arch", arch},
+          {"coupling", coupling},
+          {"sample_classifier", sample_classifier},
+          {"in_channels", in_channels},
+          {"num_classes", num_classes},
+          {"image_size", image_size},
+          {"seed", seed},
+          {"step", step},
+          {"steps_per_epoch", steps_per_epoch},
+          {"ratio", ratio},
+          {"settles", settles},
+          {"top1", top1},
+          {"best_top1", best_top1},
+          {"options", options}};
+}
+
+Manifest Manifest::from_json(const std::string& text, const std::string& where) {
+  try {
+    const auto json = nlohmann::json::parse(text);
+    if (json.at("format") != kFormat) {
+      throw Error(ErrorKind::input,
+                  concat(where, " has format ", json.at("format").dump(), ", this program reads ", kFormat));
+    }
+    return {.version = json.at("version"),
+            .arch = json.at("arch"),
+            .coupling = json.at("coupling"),
+            .sample_classifier = json.at("sample_classifier"),
+            .in_channels = json.at("in_channels"),
+            .num_classes = json.at("num_classes"),
+            .image_size = json.at("image_size"),
+            .seed = json.at("seed"),
+            .step = json.at("step"),
+            .steps_per_epoch = json.at("steps_per_epoch"),
+            .ratio = json.at("ratio"),
+            .settles = json.at("settles"),
+            .top1 = json.at("top1"),
+            .best_top1 = json.at("best_top1"),
+            .options = json.at("options")};
+  } catch (const nlohmann::json::exception& problem) {
+    throw Error(ErrorKind::input, concat(where, ": its manifest can't be read: ", problem.what()));
+  }
+}
+
+Layout Manifest::layout() const {
+  return make_layout(make_architecture(arch, in_channels, num_classes), parse_coupling(coupling),
+                     sample_classifier);
+}
+
+void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkpoint) {
+  write_checkpoint(path, {.sections = {{"weights", checkpoint.weights},
+                                       {"momentum", checkpoint.momentum},
+                                       {"statistics", checkpoint.statistics},
+                                       {"recalibrated", checkpoint.recalibrated},
+                                       {"channels", checkpoint.channels}},
+                          .manifest = checkpoint.manifest.to_json().dump()});
+}
+
+Checkpoint load_checkpoint(const std::filesystem::path& path) {
+  const CheckpointContent content = read_checkpoint(path);
+  const std::string where = path.string();
+  return {.manifest = Manifest::from_json(content.manifest, where),
+          .weights = content.section("weights", where),
+          .momentum = content.section("momentum", where),
+          .statistics = content.section("statistics", where),
+          .recalibrated = content.section("recalibrated", where),
+          .channels = content.section("channels", where)};
+}
+
+LoadedNetwork::LoadedNetwork(Manifest saved)
+    : manifest(std::move(saved)),
+      network(manifest.layout(), /*seed=*/0),
+      plan(Plan::full(network.layout().sites)) {}
+
+std::unique_ptr<LoadedNetwork> load_network(const std::filesystem::path& path) {
+  const Checkpoint checkpoint = load_checkpoint(path);
+  const std::string where = path.string();
+  auto loaded = std::make_unique<LoadedNetwork>(checkpoint.manifest);
+  loaded->recalibrated = !checkpoint.recalibrated.empty();
+  Network& network = loaded->network;
+  std::vector<at::Tensor> values;
+  for (const auto& parameter : network.parameters()) {
+    values.push_back(parameter.value);
+  }
+  load_parameter_tensors(network, values, checkpoint.weights, where);
+  load_statistics(network, network.statistics(), checkpoint.statistics, where);
+  loaded->exact_statistics = network.statistics().clone();
+  if (loaded->recalibrated) {
+    load_statistics(network, loaded->exact_statistics, checkpoint.recalibrated, where);
+  }
+  loaded->plan = plan_from_state(network.layout().sites, checkpoint.channels, where);
+  return loaded;
+}
+
+CheckpointFolder::CheckpointFolder(std::filesystem::path folder, std::int64_t keep)
+    : folder_(std::move(folder)), keep_(keep) {}
+
+std::filesystem::path CheckpointFolder::save(const Checkpoint& checkpoint, bool is_best) const {
+  const auto path = file_of_step(folder_, checkpoint.manifest.step);
+  save_checkpoint(path, checkpoint);
+  if (is_best) {
+    // A second name for the same bytes, put in place by a rename: best.ckpt is always whole.
+    const auto best = folder_ / "best.ckpt";
+    const auto beside = folder_ / "best.ckpt.new";
+    std::filesystem::remove(beside);
+    std::filesystem::create_hard_link(path, beside);
+    std::filesystem::rename(beside, best);
+  }
+  const auto all = files();
+  for (std::size_t i = 0; i + keep_ < all.size(); ++i) {
+    std::filesystem::remove(all[i]);
+  }
+  return path;
+}
+
+std::optional<std::filesystem::path> CheckpointFolder::newest_valid(
+    const std::function<void(const std::string&)>& on_damaged) const {
+  auto all = files();
+  std::reverse(all.begin(), all.end());
+  for (const auto& path : all) {
+    try {
+      (void)load_checkpoint(path);
+      return path;
+    } catch (const Error& problem) {
+      on_damaged(problem.what());
+    }
+  }
+  return std::nullopt;
+}
+
+std::vector<std::filesystem::path> CheckpointFolder::files() const {
+  std::vector<std::filesystem::path> found;
+  std::error_code problem;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_, problem)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(kPrefix) && name.ends_with(kSuffix)) {
+      found.push_back(entry.path());
+    }
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+}  // namespace slicereduce

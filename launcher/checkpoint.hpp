@@ -1,0 +1,90 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/checkpoint_file.hpp"
+#include "models/network.hpp"
+#include "sampling/plan.hpp"
+
+namespace slicereduce {
+
+/// What a checkpoint says about itself, besides tensors.
+struct Manifest {
+  std::string version;
+  std::string arch;
+  std::string coupling;
+  bool sample_classifier = false;
+  std::int64_t in_channels = 0;
+  std::int64_t num_classes = 0;
+  std::int64_t image_size = 0;
+  std::uint64_t seed = 0;
+  std::int64_t step = 0;  ///< steps done
+  std::int64_t steps_per_epoch = 0;
+  double ratio = 1;       ///< of the plan in force
+  bool settles = true;    ///< whether its sampler's sets come to rest
+  double top1 = -1;       ///< of the network that --eval-network auto means; -1: not evaluated
+  double best_top1 = -1;  ///< of the run so far
+  std::string options;    ///< config.toml's text
+
+  [[nodiscard]] nlohmann::ordered_json to_json() const;
+  /// Throws Error(input) naming `where` and the key that is missing or of another type.
+  [[nodiscard]] static Manifest from_json(const std::string& text, const std::string& where);
+  [[nodiscard]] Layout layout() const;
+};
+
+/// A network at rest: all that is needed to go on, to evaluate, or to export.
+struct Checkpoint {
+  Manifest manifest;
+  StateDict weights;
+  StateDict momentum;
+  StateDict statistics;
+  StateDict recalibrated;  ///< statistics of the exact network; empty where it was not evaluated
+  StateDict channels;      ///< the plan in force
+};
+
+void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkpoint);
+/// Throws Error(input) naming the file where it is damaged or of another kind.
+[[nodiscard]] Checkpoint load_checkpoint(const std::filesystem::path& path);
+
+/// A network made from a checkpoint, with the statistics and the plan that it holds.
+struct LoadedNetwork {
+  /// Fresh weights, everything kept.
+  explicit LoadedNetwork(Manifest saved);
+
+  Manifest manifest;
+  Network network;
+  Plan plan;
+  NormStatistics exact_statistics;  ///< of the exact network: recalibrated where the checkpoint has them
+  bool recalibrated = false;
+};
+[[nodiscard]] std::unique_ptr<LoadedNetwork> load_network(const std::filesystem::path& path);
+
+/// The checkpoints of a run: step-00000040.ckpt and so on, and best.ckpt.
+class CheckpointFolder {
+ public:
+  CheckpointFolder(std::filesystem::path folder, std::int64_t keep);
+
+  /// Writes the checkpoint of its step, makes it best.ckpt if `is_best`, and removes all but the newest
+  /// `keep`. Returns its path. Throws Error(io); older checkpoints are then untouched.
+  std::filesystem::path save(const Checkpoint& checkpoint, bool is_best) const;
+  /// The newest file that verifies. Files that don't are told to `on_damaged` and passed over.
+  [[nodiscard]] std::optional<std::filesystem::path> newest_valid(
+      const std::function<void(const std::string&)>& on_damaged) const;
+  [[nodiscard]] bool empty() const { return files().empty(); }
+
+ private:
+  /// Oldest first.
+  [[nodiscard]] std::vector<std::filesystem::path> files() const;
+
+  std::filesystem::path folder_;
+  std::int64_t keep_;
+};
+
+}  // namespace slicereduce

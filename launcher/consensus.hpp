@@ -1,0 +1,29 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+
+#include "comm/communicator.hpp"
+#include "core/error.hpp"
+
+namespace slicereduce {
+
+/// An error that every rank has learnt of: one of them may print it, and all end in order.
+class SharedError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Collective. Runs `work`, which must not be collective, on every rank. If it threw on any, throws
+/// SharedError on all of them, with the lowest such rank's message (and its number, where not all failed).
+void together(Communicator& communicator, const std::function<void()>& work);
+
+/// What ranks have to agree on, by name: options, versions, data, weights.
+using Facts = std::map<std::string, std::string>;
+
+/// Collective. Throws SharedError(disagreement) naming each key whose value differs, the values, and
+/// the ranks that hold them. Costs a digest where all agree.
+void require_agreement(Communicator& communicator, const Facts& facts);
+
+}  // namespace slicereduce

@@ -1,0 +1,161 @@
+#include <ATen/Parallel.h>
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "core/device.hpp"
+#include "core/state_dict.hpp"
+#include "core/text.hpp"
+#include "launcher/checkpoint.hpp"
+#include "launcher/commands.hpp"
+#include "launcher/consensus.hpp"
+#include "launcher/evaluation.hpp"
+#include "launcher/training_data.hpp"
+#include "models/weights.hpp"
+
+namespace slicereduce {
+
+namespace {
+
+struct EvalOptions {
+  std::string data;
+  std::string dataset = "auto";
+  std::string checkpoint;
+  std::string weights;
+  std::string arch;
+  std::string network = "auto";
+  std::string precision = "fp32";
+  std::int64_t image_size = 0;
+  std::int64_t batch_size = 64;
+  int workers = 1;
+  bool json = false;
+
+  void validate() const {
+    if (checkpoint.empty() == weights.empty()) {
+      throw Error(ErrorKind::usage,
+                  "name what to evaluate: either --checkpoint FILE, or --weights FILE with --arch");
+    }
+    if (!weights.empty() && arch.empty()) {
+      throw Error(ErrorKind::usage, "--weights needs the architecture they are of (--arch)");
+    }
+    if (network != "auto" && network != "sampled" && network != "dense" && network != "both") {
+      throw Error(ErrorKind::usage,
+                  concat("'", network, "': expected auto, sampled, dense or both (--network)"));
+    }
+    if (!weights.empty() && (network == "sampled" || network == "both")) {
+      throw Error(ErrorKind::usage, "weights without a plan have no sampled network (--network dense)");
+    }
+    if (batch_size < 1) {
+      throw Error(ErrorKind::usage,
+                  concat("batch_size = ", batch_size, ": expected at least 1 (--batch-size)"));
+    }
+    (void)parse_precision(precision);
+  }
+};
+
+/// What is evaluated: a network and the two sets of statistics.
+std::unique_ptr<LoadedNetwork> load(const EvalOptions& options, const TrainingData& data) {
+  if (!options.checkpoint.empty()) {
+    auto loaded = load_network(options.checkpoint);
+    if (loaded->manifest.num_classes != data.validation->num_classes() ||
+        loaded->manifest.in_channels != data.validation->channels()) {
+      throw Error(ErrorKind::input,
+                  concat(options.checkpoint, " holds a network of ", loaded->manifest.num_classes,
+                         " classes and ", loaded->manifest.in_channels, " input channels, ", options.data,
+                         " has ", data.validation->num_classes(), " and ", data.validation->channels()));
+    }
+    return loaded;
+  }
+  Manifest manifest{.arch = options.arch, .coupling = "block"};
+  manifest.in_channels = data.validation->channels();
+  manifest.num_classes = data.validation->num_classes();
+  auto loaded = std::make_unique<LoadedNetwork>(std::move(manifest));
+  load_network_state(loaded->network, read_state_dict(options.weights), options.weights);
+  loaded->exact_statistics = loaded->network.statistics().clone();
+  return loaded;
+}
+
+void print(const std::string& network, const Accuracy& accuracy, bool json) {
+  const nlohmann::ordered_json line{{"network", network},
+                                    {"top1", accuracy.top1},
+                                    {"top5", accuracy.top5},
+                                    {"val_loss", accuracy.val_loss},
+                                    {"images", accuracy.images}};
+  if (json) {
+    std::cout << line.dump() << '\n';
+  } else {
+    std::cout << concat("network=", network, " top1=", accuracy.top1, " top5=", accuracy.top5,
+                        " val_loss=", accuracy.val_loss, " images=", accuracy.images, "\n");
+  }
+}
+
+ExitCode evaluate_file(const EvalOptions& options, const MpiSession& session, Communicator& communicator,
+                       const Log& log) {
+  TrainingData data;
+  std::unique_ptr<LoadedNetwork> loaded;
+  together(communicator, [&] {
+    options.validate();
+    data = TrainingData::open(options.data, options.dataset, options.image_size);
+    loaded = load(options, data);
+  });
+  at::set_num_threads(default_threads(session.local_size()));
+  const bool sampled = !loaded->plan.full();
+  const auto wants = [&](const std::string& name) {
+    const std::string automatic = sampled && loaded->manifest.settles ? "sampled" : "dense";
+    return options.network == "both" || options.network == name ||
+           (options.network == "auto" && automatic == name);
+  };
+  Loader loader(*data.validation, data.transform,
+                {.threads = options.workers, .prefetch_batches = 4, .seed = 0});
+  const View view{.precision = parse_precision(options.precision), .normalization = data.normalization};
+  const auto evaluate_one = [&](const std::string& name, const Plan& plan, NormStatistics& statistics) {
+    const Accuracy accuracy = evaluate(loaded->network, plan, statistics, view, loader,
+                                       data.validation->size(), options.batch_size, communicator);
+    if (session.rank() == 0) {
+      print(name, accuracy, options.json);
+    }
+  };
+  if (wants("sampled") && sampled) {
+    evaluate_one("sampled", loaded->plan, loaded->network.statistics());
+  }
+  if (wants("dense") || !sampled) {
+    if (sampled && !loaded->recalibrated && session.rank() == 0) {
+      log.warn(
+          "this checkpoint has no batch norm statistics of the dense network: they are those of the sampled "
+          "one");
+    }
+    evaluate_one("dense", Plan::full(loaded->network.layout().sites), loaded->exact_statistics);
+  }
+  return ExitCode::done;
+}
+
+}  // namespace
+
+void add_eval_command(CLI::App& program, Action& action) {
+  CLI::App* command =
+      program.add_subcommand("eval", "Accuracy of a checkpoint, or of weights that torch.save wrote");
+  const auto o = std::make_shared<EvalOptions>();
+  command->add_option("--data", o->data, "Folder of the dataset")->required();
+  command->add_option("--dataset", o->dataset, "auto|imagefolder|cifar10|mnist (IDX files)");
+  command->add_option("--checkpoint", o->checkpoint, "Checkpoint of a run");
+  command->add_option("--weights", o->weights, "A state_dict, such as torchvision's");
+  command->add_option("-a,--arch", o->arch, "Architecture of --weights");
+  command->add_option("--network", o->network,
+                      "auto (the run's result), sampled, dense (the exact network), or both");
+  command->add_option("--precision", o->precision, "fp32|bf16");
+  command->add_option("--image-size", o->image_size, "Side of the image; 0: the dataset's own, or 224");
+  command->add_option("-b,--batch-size", o->batch_size, "Images a worker and step");
+  command->add_option("-j,--workers", o->workers, "Loader threads a worker");
+  command->add_flag("--json", o->json, "One JSON object a line");
+  command->callback([o, &action] {
+    action = [o](Arguments arguments) {
+      return on_all_ranks(arguments,
+                          [&](const MpiSession& session, Communicator& communicator, const Log& log) {
+                            return evaluate_file(*o, session, communicator, log);
+                          });
+    };
+  });
+}
+
+}  // namespace slicereduce

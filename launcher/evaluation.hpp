@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+
+#include "comm/communicator.hpp"
+#include "imagenet/epoch_order.hpp"
+#include "imagenet/loader.hpp"
+#include "imagenet/normalization.hpp"
+#include "models/network.hpp"
+#include "sampling/plan.hpp"
+
+namespace slicereduce {
+
+struct Accuracy {
+  double top1 = 0;      ///< percent
+  double top5 = 0;      ///< percent
+  double val_loss = 0;  ///< mean cross entropy
+  std::int64_t images = 0;
+};
+
+/// How a network looks at images.
+struct View {
+  Precision precision = Precision::fp32;
+  Normalization normalization;
+};
+
+/// Collective. Accuracy of the network that `plan` leaves (the exact one, if it is full) with
+/// `statistics`, over all `size` validation images of `loader`'s source: each is counted once, whatever
+/// the world size.
+[[nodiscard]] Accuracy evaluate(const Network& network, const Plan& plan, NormStatistics& statistics,
+                                const View& view, Loader& loader, std::int64_t size, std::int64_t batch_size,
+                                Communicator& communicator);
+
+/// Collective. Batch norm's statistics of the exact network, by forward passes over `batches` training
+/// batches that the ranks share: in sampled training the running ones describe another network. The plain
+/// mean over batches, of means and of unbiased variances.
+[[nodiscard]] NormStatistics recalibrate(const Network& network, const View& view, Loader& loader,
+                                         EpochOrder& order, std::int64_t epoch, std::int64_t batches,
+                                         Communicator& communicator);
+
+/// Collective. Replaces each rank's statistics by their mean. Moving averages are linear, so this is the
+/// moving average of the mean over ranks, whenever it is done.
+void average_statistics(NormStatistics& statistics, Communicator& communicator);
+
+}  // namespace slicereduce

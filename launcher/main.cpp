@@ -1,0 +1,48 @@
+#include <CLI/CLI.hpp>
+#include <iostream>
+
+#include "core/error.hpp"
+#include "launcher/commands.hpp"
+#include "launcher/version.hpp"
+
+namespace slicereduce {
+namespace {
+
+int run(int argc, char** argv) {
+  CLI::App program(
+      "Trains residual networks on many workers; each step samples channels, trains the small network that\n"
+      "they leave, and reduces only its gradient.");
+  program.set_version_flag("--version", kVersion);
+  program.set_config("--config", "", "Read options from a TOML file, such as a run's config.toml");
+  program.require_subcommand(1);
+  program.fallthrough();
+  program.option_defaults()->always_capture_default();
+  Action action;
+  add_train_command(program, action);
+  add_eval_command(program, action);
+  add_plan_command(program, action);
+  add_bench_command(program, action);
+  add_inspect_command(program, action);
+  add_export_command(program, action);
+  const bool speaks = rank_from_environment() == 0;
+  try {
+    program.parse(argc, argv);
+    return static_cast<int>(action(Arguments{.count = argc, .values = argv}));
+  } catch (const CLI::ParseError& problem) {
+    const int code = speaks ? program.exit(problem) : problem.get_exit_code();
+    return code == 0 ? 0 : static_cast<int>(ExitCode::bad_input);
+  } catch (const Error& problem) {
+    if (speaks) {
+      std::cerr << "slicereduce: " << problem.what() << '\n';
+    }
+    return static_cast<int>(problem.exit_code());
+  } catch (const std::exception& problem) {
+    std::cerr << "slicereduce: " << problem.what() << '\n';
+    return static_cast<int>(ExitCode::failed);
+  }
+}
+
+}  // namespace
+}  // namespace slicereduce
+
+int main(int argc, char** argv) { return slicereduce::run(argc, argv); }

@@ -1,0 +1,143 @@
+#include <CLI/CLI.hpp>
+#include <iomanip>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "comm/wire.hpp"
+#include "core/text.hpp"
+#include "core/units.hpp"
+#include "launcher/commands.hpp"
+#include "launcher/train_options.hpp"
+#include "models/cost.hpp"
+
+namespace slicereduce {
+
+namespace {
+
+struct PlanOptions {
+  NetworkOptions network;
+  std::int64_t image_size = 0;
+  std::int64_t classes = 0;
+  std::int64_t in_channels = 3;
+  int world_size = 4;
+  double link_gbit = 10;
+  double latency_us = 50;
+  bool json = false;
+
+  void validate() const {
+    network.validate();
+    if (image_size < 0 || classes < 0 || in_channels < 1) {
+      throw Error(ErrorKind::usage, "--image-size, --classes and --in-channels have to be positive");
+    }
+    if (world_size < 1 || !(link_gbit > 0) || !(latency_us >= 0)) {
+      throw Error(ErrorKind::usage,
+                  "--world-size and --link-gbit have to be positive, --latency-us at least 0");
+    }
+  }
+};
+
+/// A ring's time: each rank sends 2 (n - 1) / n of the bytes, in 2 (n - 1) messages that wait for each other
+/// (Patarasuk and Yuan 2009).
+double ring_ms(const PlanOptions& options, double bytes) {
+  const double n = options.world_size;
+  const double wire = 2 * (n - 1) / n * bytes * 8 / (options.link_gbit * 1e9);
+  return 1e3 * (wire + 2 * (n - 1) * options.latency_us * 1e-6);
+}
+
+nlohmann::ordered_json to_json(const LayerCost& cost, std::int64_t number_bytes) {
+  return {{"name", cost.name},
+          {"wire_bytes", cost.numel * number_bytes},
+          {"dense_bytes", cost.dense_numel * 4},
+          {"flops", cost.flops},
+          {"dense_flops", cost.dense_flops}};
+}
+
+void print_row(const std::string& name, double wire, double dense, double flops, double dense_flops) {
+  std::cout << std::left << std::setw(26) << name << std::right << std::setw(10) << format_bytes(wire)
+            << std::setw(10) << format_bytes(dense) << std::setw(8) << std::setprecision(3) << std::fixed
+            << wire / dense << std::setw(10) << format_count(flops) << std::setw(10)
+            << format_count(dense_flops) << std::setw(8) << flops / dense_flops << '\n';
+}
+
+void print_table(const PlanOptions& options, const std::vector<LayerCost>& layers,
+                 std::int64_t number_bytes) {
+  std::cout << std::left << std::setw(26) << "layer" << std::right << std::setw(10) << "wire" << std::setw(10)
+            << "dense" << std::setw(8) << "of it" << std::setw(10) << "FLOPs" << std::setw(10) << "dense"
+            << std::setw(8) << "of it" << '\n';
+  const auto row = [&](const LayerCost& cost) {
+    print_row(cost.name, static_cast<double>(cost.numel * number_bytes),
+              4.0 * static_cast<double>(cost.dense_numel), static_cast<double>(cost.flops),
+              static_cast<double>(cost.dense_flops));
+  };
+  for (const auto& layer : layers) {
+    row(layer);
+  }
+  const LayerCost total = total_cost(layers);
+  row(total);
+  const double dense_bytes = 4.0 * static_cast<double>(total.dense_numel);
+  const double wire_bytes = static_cast<double>(total.numel * number_bytes);
+  std::cout << "\nwire: what a worker hands to AllReduce in a step, in " << options.network.wire
+            << "; dense: every gradient in fp32. FLOPs: of one image's forward pass.\n"
+            << "AllReduce as a ring over " << options.world_size << " workers at " << std::setprecision(1)
+            << options.link_gbit << " Gbit/s, " << options.latency_us
+            << " us: " << ring_ms(options, wire_bytes) << " ms; dense bf16 "
+            << ring_ms(options, dense_bytes / 2) << " ms; dense fp32 " << ring_ms(options, dense_bytes)
+            << " ms\n";
+}
+
+ExitCode print_plan(PlanOptions options) {
+  options.validate();
+  const bool small = make_architecture(options.network.arch, 3, 10).stem_pools == false;
+  options.image_size = options.image_size > 0 ? options.image_size : (small ? 32 : 224);
+  options.classes = options.classes > 0 ? options.classes : (small ? 10 : 1000);
+  const Layout layout = options.network.layout(options.in_channels, options.classes);
+  SampleSize size = options.network.sampling.size;
+  size.ratio = options.network.ratio();
+  const Plan plan = size.ratio == 1.0 ? Plan::full(layout.sites) : plan_of_size(layout, size);
+  const auto layers = layer_costs(layout, plan, options.image_size);
+  const auto number_bytes = static_cast<std::int64_t>(wire_size(parse_wire_type(options.network.wire)));
+  const bool exact = size.ratio == 1.0 || make_sampler(options.network.sampling.sampler)->fixed_size();
+  if (!options.json) {
+    print_table(options, layers, number_bytes);
+    if (!exact) {
+      std::cout << "The sampler " << options.network.sampling.sampler
+                << " keeps another number of channels at each step: these figures are of k channels.\n";
+    }
+    return ExitCode::done;
+  }
+  nlohmann::ordered_json json{{"arch", options.network.arch},
+                              {"image_size", options.image_size},
+                              {"exact", exact},
+                              {"layers", nlohmann::ordered_json::array()}};
+  for (const auto& layer : layers) {
+    json["layers"].push_back(to_json(layer, number_bytes));
+  }
+  json["total"] = to_json(total_cost(layers), number_bytes);
+  const double dense_bytes = json["total"]["dense_bytes"].get<double>();
+  json["total"]["allreduce_ms"] = ring_ms(options, json["total"]["wire_bytes"].get<double>());
+  json["total"]["dense_bf16_allreduce_ms"] = ring_ms(options, dense_bytes / 2);
+  json["total"]["dense_fp32_allreduce_ms"] = ring_ms(options, dense_bytes);
+  std::cout << json.dump(2) << '\n';
+  return ExitCode::done;
+}
+
+}  // namespace
+
+void add_plan_command(CLI::App& program, Action& action) {
+  CLI::App* command = program.add_subcommand(
+      "plan", "What a configuration saves, layer by layer; needs no data and no other worker");
+  const auto o = std::make_shared<PlanOptions>();
+  add_network_options(*command, o->network);
+  command->add_option("--image-size", o->image_size,
+                      "Side of the image; 0: 224, or 32 for networks of small images");
+  command->add_option("--classes", o->classes,
+                      "Number of classes; 0: 1000, or 10 for networks of small images");
+  command->add_option("--in-channels", o->in_channels, "Colours of an image");
+  command->add_option("--world-size", o->world_size, "Workers, for the AllReduce's time");
+  command->add_option("--link-gbit", o->link_gbit, "Each worker's link, in Gbit/s");
+  command->add_option("--latency-us", o->latency_us, "From one worker to the next, in microseconds");
+  command->add_flag("--json", o->json, "One JSON object");
+  command->callback([o, &action] { action = [o](Arguments) { return print_plan(*o); }; });
+}
+
+}  // namespace slicereduce

@@ -1,0 +1,45 @@
+#include "launcher/resolved_options.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include "core/text.hpp"
+
+namespace slicereduce {
+
+namespace {
+
+std::string value_of(const CLI::Option& option) {
+  if (option.get_expected_max() == 0) {  // a flag
+    return option.count() > 0 && option.as<bool>() ? "true" : "false";
+  }
+  return option.count() > 0 ? option.results().back() : option.get_default_str();
+}
+
+bool is_bare(const std::string& value) {
+  const bool number = !value.empty() && value.find_first_not_of("0123456789.-+e") == std::string::npos;
+  return number || value == "true" || value == "false";
+}
+
+}  // namespace
+
+Facts resolved_options(const CLI::App& command) {
+  Facts facts;
+  for (const CLI::Option* option : command.get_options()) {
+    if (option->get_configurable() && !option->get_lnames().empty()) {
+      facts["--" + option->get_lnames().front()] = value_of(*option);
+    }
+  }
+  return facts;
+}
+
+std::string config_text(const CLI::App& command) {
+  std::string text = concat("[", command.get_name(), "]\n");
+  for (const auto& [option, value] : resolved_options(command)) {
+    if (!value.empty()) {
+      text += concat(option.substr(2), " = ", is_bare(value) ? value : concat('"', value, '"'), "\n");
+    }
+  }
+  return text;
+}
+
+}  // namespace slicereduce

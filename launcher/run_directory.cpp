@@ -1,0 +1,31 @@
+#include "launcher/run_directory.hpp"
+
+#include <unistd.h>
+
+#include "core/atomic_file.hpp"
+#include "core/error.hpp"
+#include "core/text.hpp"
+
+namespace slicereduce {
+
+void RunDirectory::create() const {
+  std::error_code problem;
+  std::filesystem::create_directories(checkpoints(), problem);
+  if (problem || ::access(checkpoints().c_str(), W_OK | X_OK) != 0 ||
+      ::access(folder_.c_str(), W_OK | X_OK) != 0) {
+    throw Error(ErrorKind::input,
+                concat("cannot write the run folder ", folder_.string(), ": ",
+                       problem ? problem.message() : "permission denied", "; name another one (--run-dir)"));
+  }
+}
+
+void RunDirectory::write_config(const std::string& text) const {
+  write_atomically(config(), std::as_bytes(std::span(text)));
+}
+
+void RunDirectory::write_summary(const nlohmann::ordered_json& summary) const {
+  const std::string text = summary.dump(2) + "\n";
+  write_atomically(this->summary(), std::as_bytes(std::span(text)));
+}
+
+}  // namespace slicereduce

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace slicereduce {
+
+/// Where a run's files lie. Only rank 0 writes there.
+class RunDirectory {
+ public:
+  explicit RunDirectory(std::filesystem::path folder) : folder_(std::move(folder)) {}
+
+  [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
+  [[nodiscard]] std::filesystem::path checkpoints() const { return folder_ / "checkpoints"; }
+  [[nodiscard]] std::filesystem::path config() const { return folder_ / "config.toml"; }
+  [[nodiscard]] std::filesystem::path log() const { return folder_ / "slicereduce.log"; }
+  [[nodiscard]] std::filesystem::path metrics() const { return folder_ / "metrics.jsonl"; }
+  [[nodiscard]] std::filesystem::path summary() const { return folder_ / "summary.json"; }
+
+  /// Makes the folders. Throws Error(input) where that or writing there is not possible.
+  void create() const;
+  void write_config(const std::string& text) const;
+  void write_summary(const nlohmann::ordered_json& summary) const;
+
+ private:
+  std::filesystem::path folder_;
+};
+
+}  // namespace slicereduce

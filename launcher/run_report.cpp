@@ -1,0 +1,117 @@
+#include "launcher/run_report.hpp"
+
+#include <iomanip>
+#include <sstream>
+
+#include "core/text.hpp"
+#include "core/units.hpp"
+
+namespace slicereduce {
+
+namespace {
+
+std::string fixed(double value, int digits) {
+  std::ostringstream out;
+  out << std::fixed << std::setprecision(digits) << value;
+  return out.str();
+}
+
+MetricsLog open_metrics(const RunDirectory& directory, std::int64_t steps_done) {
+  return steps_done > 0 ? MetricsLog::resume(directory.metrics(), steps_done)
+                        : MetricsLog(directory.metrics());
+}
+
+}  // namespace
+
+double RunReport::Interval::seconds() const {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+}
+
+RunReport::RunReport(const RunDirectory& directory, Log log, std::int64_t steps_done,
+                     std::int64_t total_steps, std::int64_t log_every, std::int64_t dense_bytes)
+    : log_(std::move(log)),
+      metrics_(open_metrics(directory, steps_done)),
+      progress_(2),
+      total_steps_(total_steps),
+      log_every_(log_every),
+      dense_bytes_(dense_bytes) {
+  if (progress_.draws()) {
+    log_.hide_details();
+  }
+}
+
+void RunReport::step(const StepRecord& record) {
+  interval_.steps += 1;
+  interval_.images += record.global_images;
+  interval_.loss += record.result.loss;
+  interval_.data_ms += record.data_ms;
+  const StepTimes& times = record.result.times;
+  interval_.times.gather_ms += times.gather_ms;
+  interval_.times.forward_ms += times.forward_ms;
+  interval_.times.backward_ms += times.backward_ms;
+  interval_.times.exposed_comm_ms += times.exposed_comm_ms;
+  interval_.times.comm_ms += times.comm_ms;
+  interval_.times.optimizer_ms += times.optimizer_ms;
+  wire_bytes_ += static_cast<double>(record.result.wire_bytes);
+  progress_.update({.step = record.step,
+                    .total_steps = total_steps_,
+                    .loss = interval_.loss / static_cast<double>(interval_.steps),
+                    .images_per_s = static_cast<double>(interval_.images) / interval_.seconds(),
+                    .wire_bytes = wire_bytes_});
+  if (record.step % log_every_ == 0 || record.step == total_steps_) {
+    log_interval(record);
+  }
+}
+
+void RunReport::log_interval(const StepRecord& record) {
+  const auto steps = static_cast<double>(interval_.steps);
+  const double images_per_s = static_cast<double>(interval_.images) / interval_.seconds();
+  const double loss = interval_.loss / steps;
+  const StepTimes& sum = interval_.times;
+  const double step_ms = (interval_.data_ms + sum.gather_ms + sum.forward_ms + sum.backward_ms +
+                          sum.exposed_comm_ms + sum.optimizer_ms) /
+                         steps;
+  metrics_.write({{"step", record.step},
+                  {"epoch", record.epoch},
+                  {"loss", loss},
+                  {"lr", record.lr},
+                  {"sample_ratio", record.sample_ratio},
+                  {"images_per_s", images_per_s},
+                  {"step_ms", step_ms},
+                  {"data_ms", interval_.data_ms / steps},
+                  {"gather_ms", sum.gather_ms / steps},
+                  {"forward_ms", sum.forward_ms / steps},
+                  {"backward_ms", sum.backward_ms / steps},
+                  {"exposed_comm_ms", sum.exposed_comm_ms / steps},
+                  {"comm_ms", sum.comm_ms / steps},
+                  {"optimizer_ms", sum.optimizer_ms / steps},
+                  {"wire_bytes", record.result.wire_bytes},
+                  {"dense_bytes", dense_bytes_}});
+  log_.detail(concat("step=", record.step, "/", total_steps_, " epoch=", record.epoch,
+                     " loss=", fixed(loss, 4), " lr=", fixed(record.lr, 5),
+                     " images_per_s=", fixed(images_per_s, 0), " step_ms=", fixed(step_ms, 1),
+                     " exposed_comm_ms=", fixed(sum.exposed_comm_ms / steps, 1),
+                     " wire_mb=", fixed(static_cast<double>(record.result.wire_bytes) / 1e6, 2)));
+  interval_ = Interval{};
+}
+
+void RunReport::evaluation(std::int64_t step, std::int64_t epoch, const std::string& network,
+                           const Accuracy& accuracy) {
+  metrics_.write({{"step", step},
+                  {"epoch", epoch},
+                  {"network", network},
+                  {"top1", accuracy.top1},
+                  {"top5", accuracy.top5},
+                  {"val_loss", accuracy.val_loss}});
+  say(concat("epoch=", epoch, " network=", network, " top1=", fixed(accuracy.top1, 2),
+             " top5=", fixed(accuracy.top5, 2), " val_loss=", fixed(accuracy.val_loss, 4),
+             " images=", accuracy.images));
+  interval_ = Interval{};
+}
+
+void RunReport::say(const std::string& line) {
+  progress_.clear();
+  log_.info(line);
+}
+
+}  // namespace slicereduce

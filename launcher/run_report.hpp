@@ -1,0 +1,67 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "core/log.hpp"
+#include "core/metrics_log.hpp"
+#include "core/progress.hpp"
+#include "launcher/evaluation.hpp"
+#include "launcher/run_directory.hpp"
+#include "launcher/training_step.hpp"
+
+namespace slicereduce {
+
+/// A step as the report sees it: times and bytes of rank 0, loss over all ranks where it is known.
+struct StepRecord {
+  std::int64_t step = 0;  ///< steps done
+  std::int64_t epoch = 0;
+  double lr = 0;
+  double sample_ratio = 1;
+  double data_ms = 0;
+  std::int64_t global_images = 0;
+  StepResult result;
+};
+
+/// What a run tells people and programs: log lines, the bar, metrics.jsonl. Rank 0's.
+class RunReport {
+ public:
+  /// Lines of `metrics.jsonl` beyond `steps_done` are taken off: that part is run again.
+  RunReport(const RunDirectory& directory, Log log, std::int64_t steps_done, std::int64_t total_steps,
+            std::int64_t log_every, std::int64_t dense_bytes);
+
+  /// After every step.
+  void step(const StepRecord& record);
+  /// `network` is "sampled" or "dense". Percentages.
+  void evaluation(std::int64_t step, std::int64_t epoch, const std::string& network,
+                  const Accuracy& accuracy);
+  /// A line that the bar must not run into.
+  void say(const std::string& line);
+
+ private:
+  /// Since the last logged step: metrics.jsonl has means over it, so that no step goes unseen.
+  struct Interval {
+    std::int64_t steps = 0;
+    std::int64_t images = 0;
+    double loss = 0;
+    double data_ms = 0;
+    StepTimes times;
+    std::chrono::steady_clock::time_point began = std::chrono::steady_clock::now();
+    [[nodiscard]] double seconds() const;
+  };
+  void log_interval(const StepRecord& record);
+
+  Log log_;
+  MetricsLog metrics_;
+  Progress progress_;
+  std::int64_t total_steps_;
+  std::int64_t log_every_;
+  std::int64_t dense_bytes_;
+  double wire_bytes_ = 0;
+  Interval interval_;
+};
+
+}  // namespace slicereduce

@@ -1,0 +1,239 @@
+#include "launcher/train_options.hpp"
+
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <sstream>
+
+#include "comm/wire.hpp"
+#include "core/error.hpp"
+#include "core/text.hpp"
+
+namespace slicereduce {
+
+namespace {
+
+[[noreturn]] void refuse(const std::string& what, const std::string& expected, const std::string& option) {
+  throw Error(ErrorKind::usage, concat(what, ": expected ", expected, " (", option, ")"));
+}
+
+void at_least(double value, double least, const std::string& name, const std::string& option) {
+  if (!(value >= least) || std::isinf(value)) {
+    refuse(concat(name, " = ", value), concat("at least ", least), option);
+  }
+}
+
+void above_zero(double value, const std::string& name, const std::string& option) {
+  if (!(value > 0) || std::isinf(value)) {
+    refuse(concat(name, " = ", value), "a number above 0", option);
+  }
+}
+
+void one_of(const std::string& value, const std::vector<std::string>& choices, const std::string& option) {
+  std::string list;
+  for (const auto& choice : choices) {
+    if (value == choice) {
+      return;
+    }
+    list += (list.empty() ? "" : ", ") + choice;
+  }
+  refuse(concat("'", value, "'"), concat("one of ", list), option);
+}
+
+}  // namespace
+
+void NetworkOptions::validate() const {
+  (void)make_architecture(arch, 3, 10);
+  one_of(mode, {"compact", "dense"}, "--mode");
+  sampling.validate();
+  (void)parse_coupling(coupling);
+  (void)parse_wire_type(wire);
+}
+
+Layout NetworkOptions::layout(std::int64_t in_channels, std::int64_t num_classes) const {
+  return make_layout(make_architecture(arch, in_channels, num_classes), parse_coupling(coupling),
+                     sample_classifier);
+}
+
+void StepOptions::validate() const {
+  at_least(static_cast<double>(batch_size), 1, "batch_size", "--batch-size");
+  above_zero(lr, "lr", "--lr");
+  sgd.validate();
+  if (!(label_smoothing >= 0 && label_smoothing < 1)) {
+    refuse(concat("label_smoothing = ", label_smoothing), "0 <= label_smoothing < 1", "--label-smoothing");
+  }
+  (void)parse_precision(precision);
+  one_of(device, {"auto", "cpu", "cuda"}, "--device");
+  one_of(reduce, {"slices", "dense"}, "--reduce");
+  above_zero(bucket_mb, "bucket_mb", "--bucket-mb");
+  one_of(overlap, {"on", "off"}, "--overlap");
+  above_zero(timeout_s, "timeout", "--timeout");
+  at_least(threads, 0, "threads", "--threads");
+}
+
+void TrainOptions::validate() const {
+  network.validate();
+  step.validate();
+  one_of(dataset, {"auto", "imagefolder", "cifar10", "mnist"}, "--dataset");
+  at_least(static_cast<double>(image_size), 0, "image_size", "--image-size");
+  at_least(workers, 0, "workers", "--workers");
+  at_least(static_cast<double>(epochs), 1, "epochs", "--epochs");
+  at_least(static_cast<double>(steps), 0, "steps", "--steps");
+  at_least(warmup_epochs, 0, "warmup_epochs", "--warmup-epochs");
+  one_of(schedule, {"cosine", "step", "constant"}, "--schedule");
+  (void)parse_ratio_schedule(ratio_schedule);
+  one_of(on_disagreement, {"error", "broadcast"}, "--on-disagreement");
+  one_of(eval_network, {"auto", "sampled", "dense", "both"}, "--eval-network");
+  at_least(static_cast<double>(recalibrate_batches), 0, "recalibrate_batches", "--recalibrate-batches");
+  at_least(static_cast<double>(checkpoint_every), 0, "checkpoint_every", "--checkpoint-every");
+  at_least(static_cast<double>(keep), 1, "keep", "--keep");
+  at_least(static_cast<double>(stop_after), 0, "stop_after", "--stop-after");
+  at_least(static_cast<double>(log_every), 1, "log_every", "--log-every");
+  at_least(static_cast<double>(check_replicas_every), 0, "check_replicas_every", "--check-replicas-every");
+}
+
+double TrainOptions::ratio_at(double epoch) const {
+  double ratio = network.ratio();
+  if (network.mode == "dense") {
+    return ratio;
+  }
+  for (const auto& [from, scheduled] : parse_ratio_schedule(ratio_schedule)) {
+    if (epoch >= from) {
+      ratio = scheduled;
+    }
+  }
+  return ratio;
+}
+
+std::vector<std::pair<double, double>> parse_ratio_schedule(const std::string& text) {
+  std::vector<std::pair<double, double>> schedule;
+  std::istringstream parts(text);
+  for (std::string part; std::getline(parts, part, ',');) {
+    std::istringstream fields(part);
+    double epoch = -1;
+    double ratio = -1;
+    char colon = 0;
+    const bool read =
+        static_cast<bool>(fields >> epoch >> colon >> ratio) && colon == ':' && (fields >> std::ws).eof();
+    if (!read || !(epoch >= 0) || !(ratio > 0 && ratio <= 1) ||
+        (!schedule.empty() && epoch <= schedule.back().first)) {
+      refuse(concat("ratio_schedule '", part, "'"),
+             "EPOCH:RATIO with rising epochs and 0 < RATIO <= 1, as in 0:0.5,80:1.0", "--ratio-schedule");
+    }
+    schedule.emplace_back(epoch, ratio);
+  }
+  return schedule;
+}
+
+ReducerConfig reducer_config(const NetworkOptions& network, const StepOptions& step) {
+  const auto bytes = static_cast<std::int64_t>(step.bucket_mb * 1e6);
+  return {.wire = parse_wire_type(network.wire),
+          .bucket_bytes = bytes,
+          .first_bucket_bytes = std::min<std::int64_t>(bytes, 1'000'000),
+          .overlap = step.overlap == "on",
+          .timeout = std::chrono::milliseconds(static_cast<std::int64_t>(step.timeout_s * 1000))};
+}
+
+TrainingStepConfig training_step_config(const StepOptions& step) {
+  return {.precision = parse_precision(step.precision),
+          .reduce = step.reduce == "slices" ? ReduceWhat::slices : ReduceWhat::dense,
+          .label_smoothing = step.label_smoothing};
+}
+
+void add_network_options(CLI::App& app, NetworkOptions& o) {
+  constexpr const char* kGroup = "Network and sampling";
+  app.add_option("-a,--arch", o.arch, "resnet18|34|50|101|152, or for small images resnet20|32|44|56|110")
+      ->group(kGroup);
+  app.add_option("--mode", o.mode, "compact: train the small network that sampling leaves; dense: all of it")
+      ->group(kGroup);
+  app.add_option("--sample-ratio", o.sampling.size.ratio,
+                 "Share of a layer's input channels that a step keeps")
+      ->group(kGroup);
+  app.add_option("--minimal-k", o.sampling.size.minimal_k, "Never keep fewer channels than this")
+      ->group(kGroup);
+  app.add_option("--channel-multiple", o.sampling.size.channel_multiple,
+                 "Round the number of kept channels up to a multiple of this; 1: the published formula")
+      ->group(kGroup);
+  app.add_option("--sampler", o.sampling.sampler, "topk|gumbel|proportional|bernoulli|uniform|adaptive")
+      ->group(kGroup);
+  app.add_option("--coupling", o.coupling,
+                 "block: leave out outputs that the next convolution drops; none: compute them")
+      ->group(kGroup);
+  app.add_option("--resample-every", o.sampling.resample_every, "Steps that share a choice of channels")
+      ->group(kGroup);
+  app.add_flag("--sample-classifier", o.sample_classifier, "Sample the classifier's input channels too")
+      ->group(kGroup);
+  app.add_option("--wire", o.wire, "fp32|bf16|fp16: how gradients travel")->group(kGroup);
+}
+
+void add_step_options(CLI::App& app, StepOptions& o) {
+  constexpr const char* kGroup = "Step";
+  app.add_option("-b,--batch-size", o.batch_size, "Images a worker and step")->group(kGroup);
+  app.add_option("--lr", o.lr, "Learning rate at the start (after the warm-up)")->group(kGroup);
+  app.add_option("--momentum", o.sgd.momentum, "SGD's momentum")->group(kGroup);
+  app.add_flag("--nesterov", o.sgd.nesterov, "Nesterov's momentum")->group(kGroup);
+  app.add_option("--weight-decay", o.sgd.weight_decay, "L2 penalty, added to the gradient")->group(kGroup);
+  app.add_option("--decay-vectors", o.sgd.decay_vectors, "Whether biases and batch norm decay too")
+      ->group(kGroup);
+  app.add_option("--label-smoothing", o.label_smoothing, "Share of the target spread over all classes")
+      ->group(kGroup);
+  app.add_option("--precision", o.precision,
+                 "fp32|bf16: arithmetic of convolutions; master weights stay fp32")
+      ->group(kGroup);
+  app.add_option("--device", o.device, "auto|cpu|cuda")->group(kGroup);
+  app.add_option("--reduce", o.reduce, "slices: what was sampled; dense: the whole gradient, for comparison")
+      ->group(kGroup);
+  app.add_option("--bucket-mb", o.bucket_mb, "Gradients that travel in one AllReduce, in MB")->group(kGroup);
+  app.add_option("--overlap", o.overlap, "on: reduce during backward; off: after it")->group(kGroup);
+  app.add_option("--timeout", o.timeout_s, "Seconds after which a reduction that does not end is an error")
+      ->group(kGroup);
+  app.add_option("--threads", o.threads, "Threads a worker computes with; 0: its share of the cores")
+      ->group(kGroup);
+}
+
+void add_train_options(CLI::App& app, TrainOptions& o) {
+  app.add_option("--data", o.data, "Folder of the dataset")->required()->group("Data");
+  app.add_option("--dataset", o.dataset, "auto|imagefolder|cifar10|mnist (IDX files)")->group("Data");
+  app.add_option("--image-size", o.image_size, "Side of the training image; 0: the dataset's own, or 224")
+      ->group("Data");
+  app.add_option("-j,--workers", o.workers, "Loader threads a worker; 0: load in the training thread")
+      ->group("Data");
+  add_network_options(app, o.network);
+  app.add_option("--ratio-schedule", o.ratio_schedule, "EPOCH:RATIO,... instead of one --sample-ratio")
+      ->group("Network and sampling");
+  app.add_option("--on-disagreement", o.on_disagreement,
+                 "error, or broadcast: go on with rank 0's choice of channels where ranks differ")
+      ->group("Network and sampling");
+  add_step_options(app, o.step);
+  constexpr const char* kRun = "Run";
+  app.add_option("--epochs", o.epochs, "Passes over the training images")->group(kRun);
+  app.add_option("--steps", o.steps, "End after this many steps instead; 0: as the epochs take")->group(kRun);
+  app.add_option("--warmup-epochs", o.warmup_epochs, "Epochs in which the learning rate rises from 0")
+      ->group(kRun);
+  app.add_option("--schedule", o.schedule, "cosine, step (a tenth every 30 epochs), or constant")
+      ->group(kRun);
+  app.add_option("--eval-network", o.eval_network,
+                 "auto|sampled|dense|both: what is evaluated after an epoch")
+      ->group(kRun);
+  app.add_option(
+         "--recalibrate-batches", o.recalibrate_batches,
+         "Exact forward passes that give batch norm's statistics before the dense network is evaluated")
+      ->group(kRun);
+  app.add_option("--run-dir", o.run_dir, "Folder for checkpoints, metrics and log")->group(kRun);
+  app.add_option("--resume", o.resume, "auto: the newest checkpoint of the run folder; none; or a file")
+      ->group(kRun);
+  app.add_option("--init-from", o.init_from, "Start from weights that torch.save wrote (a state_dict)")
+      ->group(kRun);
+  app.add_option("--checkpoint-every", o.checkpoint_every, "Steps between checkpoints; 0: an epoch")
+      ->group(kRun);
+  app.add_option("--keep", o.keep, "Checkpoints to keep, besides the best")->group(kRun);
+  app.add_option("--stop-after", o.stop_after,
+                 "Stop with a checkpoint and exit code 3 after this step, to be resumed")
+      ->group(kRun);
+  app.add_option("--seed", o.seed, "Of everything that is random; drawn by rank 0 if absent")->group(kRun);
+  app.add_option("-p,--log-every", o.log_every, "Steps between log lines")->group(kRun);
+  app.add_option("--check-replicas-every", o.check_replicas_every,
+                 "Steps between comparisons of all ranks' weights; 0: at checkpoints")
+      ->group(kRun);
+}
+
+}  // namespace slicereduce

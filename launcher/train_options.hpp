@@ -1,0 +1,97 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "comm/reducer.hpp"
+#include "launcher/training_step.hpp"
+#include "models/layout.hpp"
+#include "models/network.hpp"
+#include "sampling/planner.hpp"
+#include "sampling/sliced_sgd.hpp"
+
+namespace CLI {
+class App;
+}
+
+namespace slicereduce {
+
+/// What is trained and how, apart from data and files: shared by `train`, `plan` and `bench step`.
+struct NetworkOptions {
+  std::string arch = "resnet50";
+  std::string mode = "compact";
+  SamplingConfig sampling;
+  std::string coupling = "block";
+  bool sample_classifier = false;
+  std::string wire = "fp32";
+
+  /// Throws Error(usage) naming the option, its value and its range.
+  void validate() const;
+  /// `--mode dense` is ratio 1.
+  [[nodiscard]] double ratio() const { return mode == "dense" ? 1.0 : sampling.size.ratio; }
+  [[nodiscard]] Layout layout(std::int64_t in_channels, std::int64_t num_classes) const;
+};
+
+/// How a step runs on a rank.
+struct StepOptions {
+  std::int64_t batch_size = 32;  ///< per worker
+  double lr = 0.1;
+  SgdConfig sgd;
+  double label_smoothing = 0;
+  std::string precision = "fp32";
+  std::string device = "auto";
+  std::string reduce = "slices";
+  double bucket_mb = 8;
+  std::string overlap = "on";
+  double timeout_s = 300;
+  int threads = 0;  ///< 0: cores per local rank
+
+  void validate() const;
+};
+
+/// Everything that `slicereduce train` can be told, with defaults that train.
+struct TrainOptions {
+  NetworkOptions network;
+  StepOptions step;
+  std::string data;
+  std::string dataset = "auto";
+  std::int64_t image_size = 0;  ///< 0: the dataset's own, 224 for photographs
+  int workers = 1;              ///< loader threads
+  std::int64_t epochs = 90;
+  std::int64_t steps = 0;  ///< 0: as the epochs take
+  double warmup_epochs = 0;
+  std::string schedule = "cosine";
+  std::string ratio_schedule;  ///< "0:0.5,80:1.0"; empty: --sample-ratio throughout
+  std::string on_disagreement = "error";
+  std::string eval_network = "both";
+  std::int64_t recalibrate_batches = 32;
+  std::string run_dir = "runs/run";
+  std::string resume = "auto";
+  std::string init_from;
+  std::int64_t checkpoint_every = 0;  ///< steps; 0: at the end of each epoch
+  std::int64_t keep = 3;
+  std::int64_t stop_after = 0;  ///< 0: never
+  std::optional<std::uint64_t> seed;
+  std::int64_t log_every = 10;
+  std::int64_t check_replicas_every = 0;
+
+  void validate() const;
+  /// The ratio of each epoch, as --ratio-schedule and --mode have it.
+  [[nodiscard]] double ratio_at(double epoch) const;
+};
+
+/// What the options mean to the parts of a step.
+[[nodiscard]] ReducerConfig reducer_config(const NetworkOptions& network, const StepOptions& step);
+[[nodiscard]] TrainingStepConfig training_step_config(const StepOptions& step);
+
+void add_network_options(CLI::App& app, NetworkOptions& options);
+void add_step_options(CLI::App& app, StepOptions& options);
+void add_train_options(CLI::App& app, TrainOptions& options);
+
+/// "0:0.5,80:1.0" to {{0, 0.5}, {80, 1.0}}. Throws Error(usage) naming what is wrong with it.
+[[nodiscard]] std::vector<std::pair<double, double>> parse_ratio_schedule(const std::string& text);
+
+}  // namespace slicereduce

@@ -1,0 +1,351 @@
+#include "launcher/trainer.hpp"
+
+#include <torch/version.h>
+
+#include <array>
+
+#include "core/device.hpp"
+#include "core/digest.hpp"
+#include "core/text.hpp"
+#include "launcher/plan_dispute.hpp"
+#include "launcher/version.hpp"
+#include "models/cost.hpp"
+
+namespace slicereduce {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+}  // namespace
+
+Trainer::Trainer(RunRequest request, Communicator& communicator, Log log)
+    : request_(std::move(request)),
+      options_(request_.options),
+      communicator_(communicator),
+      log_(std::move(log)),
+      directory_(options_.run_dir),
+      checkpoints_(directory_.checkpoints(), options_.keep) {
+  together(communicator_, [this] { load(); });
+  require_all_alike();
+  together(communicator_, [this] { open_run(); });
+}
+
+void Trainer::load() {
+  data_ = TrainingData::open(options_.data, options_.dataset, options_.image_size);
+  order_ = std::make_unique<EpochOrder>(data_.train->size(), options_.step.batch_size,
+                                        communicator_.world_size(), *options_.seed);
+  schedule_ = std::make_unique<Schedule>(options_, order_->steps_per_epoch());
+  state_ = std::make_unique<TrainingState>(options_, data_.train->channels(), data_.train->num_classes());
+  if (request_.resume) {
+    const Checkpoint checkpoint = load_checkpoint(*request_.resume);
+    state_->restore(checkpoint, request_.resume->string());
+    if (checkpoint.manifest.steps_per_epoch != schedule_->steps_per_epoch()) {
+      throw Error(ErrorKind::usage,
+                  concat(request_.resume->string(), " was written with ", checkpoint.manifest.steps_per_epoch,
+                         " steps an epoch, this run has ", schedule_->steps_per_epoch(),
+                         ": resume with the same data, --batch-size and number of workers"));
+    }
+  }
+  first_step_ = state_->steps_done;
+  reducer_ = std::make_unique<Reducer>(communicator_, reducer_config(options_.network, options_.step));
+  step_ = std::make_unique<TrainingStep>(state_->network, state_->sgd, *reducer_,
+                                         training_step_config(options_.step));
+  const LoaderConfig loading{.threads = options_.workers, .prefetch_batches = 4, .seed = *options_.seed};
+  loader_ = std::make_unique<Loader>(*data_.train, data_.transform, loading);
+  validation_loader_ = std::make_unique<Loader>(*data_.validation, data_.transform, loading);
+}
+
+void Trainer::require_all_alike() {
+  Facts facts = request_.facts;
+  facts["program version"] = kVersion;
+  facts["LibTorch version"] = TORCH_VERSION;
+  facts["training data"] = to_hex(data_.train->fingerprint());
+  facts["validation data"] = to_hex(data_.validation->fingerprint());
+  facts["weights at the start"] = to_hex(state_->network.weights_digest());
+  require_agreement(communicator_, facts);
+}
+
+void Trainer::open_run() {
+  if (!leads()) {
+    return;
+  }
+  directory_.create();
+  directory_.write_config(request_.config);
+  log_.also_to(directory_.log());
+  const auto layers = layer_costs(state_->network.layout(), Plan::full(state_->network.layout().sites),
+                                  data_.transform.image_size);
+  report_ = std::make_unique<RunReport>(directory_, log_, state_->steps_done, schedule_->total_steps(),
+                                        options_.log_every, 4 * total_cost(layers).dense_numel);
+  report_->say(concat("slicereduce ", kVersion, " arch=", options_.network.arch,
+                      " world_size=", communicator_.world_size(), " images=", data_.train->size(), " steps=",
+                      schedule_->total_steps(), " seed=", *options_.seed, " run_dir=", options_.run_dir));
+  if (request_.resume) {
+    report_->say(concat("resumed from ", request_.resume->string(), " at step=", state_->steps_done));
+  }
+}
+
+ExitCode Trainer::run() {
+  while (state_->steps_done < schedule_->total_steps()) {
+    train_step();
+    const std::int64_t done = state_->steps_done;
+    if (options_.check_replicas_every > 0 && done % options_.check_replicas_every == 0) {
+      check_replicas();
+    }
+    if (schedule_->ends_epoch(done)) {
+      finish_epoch();
+    } else if (options_.checkpoint_every > 0 && done % options_.checkpoint_every == 0) {
+      checkpoint(/*is_best=*/false);
+    }
+    if (done < schedule_->total_steps() && should_stop()) {
+      checkpoint(/*is_best=*/false);
+      if (leads()) {
+        report_->say(concat("stopped at step=", done, " on request; --resume auto goes on from there"));
+      }
+      return ExitCode::stopped;
+    }
+  }
+  if (!sampled_ && !dense_) {
+    evaluate_networks();  // a finished run that was started again
+  }
+  write_summary();
+  return ExitCode::done;
+}
+
+void Trainer::train_step() {
+  const auto started = Clock::now();
+  const std::int64_t step = state_->steps_done;
+  StepRecord record{.step = step + 1, .epoch = schedule_->epoch(step), .lr = schedule_->lr(step)};
+  const Batch batch = next_batch(record.data_ms);
+  const Plan plan =
+      state_->planner.plan(static_cast<std::uint64_t>(step), schedule_->ratio(step), state_->sgd.norms());
+  record.sample_ratio = state_->planner.ratio();
+  record.global_images = batch.global_count;
+  record.result = run_step(plan, batch, record.lr);
+  state_->steps_done = step + 1;
+  state_->recalibrated.reset();
+  images_ += batch.global_count;
+  train_seconds_ += seconds_since(started);
+  wire_bytes_per_step_ = record.result.wire_bytes;
+  if (leads()) {
+    report_->step(record);
+  }
+}
+
+Batch Trainer::next_batch(double& waited_ms) {
+  const std::int64_t epoch = schedule_->epoch(state_->steps_done);
+  if (loader_epoch_ != epoch) {
+    loader_->start_epoch(*order_, communicator_.rank(), epoch, schedule_->step_in_epoch(state_->steps_done));
+    loader_epoch_ = epoch;
+  }
+  auto batch = loader_->next();
+  waited_ms = loader_->waited_ms();
+  require(batch.has_value(), "an epoch has fewer batches than it said");
+  return *std::move(batch);
+}
+
+StepResult Trainer::run_step(const Plan& plan, const Batch& batch, double lr) {
+  const at::Tensor images = normalize(batch.images, data_.normalization);
+  const double weight = static_cast<double>(batch.labels.numel() * communicator_.world_size()) /
+                        static_cast<double>(batch.global_count);
+  const auto result = step_->run(plan, images, batch.labels, weight, lr);
+  if (result) {
+    return *result;
+  }
+  const auto again = step_->run(settle_dispute(plan), images, batch.labels, weight, lr);
+  require(again.has_value(), "ranks disagree about a plan that one of them sent");
+  return *again;
+}
+
+Plan Trainer::settle_dispute(const Plan& plan) {
+  const std::string dispute = concat("step ", state_->steps_done + 1, ": ",
+                                     describe_dispute(state_->planner.sites(), plan, communicator_));
+  if (options_.on_disagreement == "error") {
+    throw SharedError(ErrorKind::invariant,
+                      concat(dispute,
+                             ". The ranks' weights have drifted apart: compare the machines' processors and "
+                             "library versions, or go on with --on-disagreement broadcast"));
+  }
+  if (leads()) {
+    log_.warn(concat(dispute, "; rank 0's choice is taken"));
+  }
+  state_->planner.adopt(broadcast_plan(plan, communicator_), state_->planner.ratio());
+  return state_->planner.current();
+}
+
+void Trainer::check_replicas() {
+  require_agreement(communicator_, {{concat("weights after step ", state_->steps_done),
+                                     to_hex(state_->network.weights_digest())}});
+}
+
+bool Trainer::should_stop() {
+  if (options_.stop_after > 0 && state_->steps_done == options_.stop_after) {
+    return true;
+  }
+  // Signals reach ranks at different times: they agree at steps that all of them know.
+  if (state_->steps_done % options_.log_every != 0) {
+    return false;
+  }
+  std::array<double, 1> requests{request_.stop_requested() ? 1.0 : 0.0};
+  communicator_.allreduce_sum(requests);
+  return requests[0] > 0;
+}
+
+void Trainer::finish_epoch() {
+  evaluate_networks();
+  const auto& result = result_is_sampled() ? sampled_ : dense_;
+  const double top1 = result ? result->top1 : -1;
+  const bool is_best = top1 > state_->best_top1;
+  if (is_best) {
+    state_->best_top1 = top1;
+  }
+  checkpoint(is_best);
+}
+
+bool Trainer::result_is_sampled() const {
+  return !state_->planner.current().full() && state_->planner.sampler().settles();
+}
+
+bool Trainer::wants(const std::string& network) const {
+  const bool sampled = !state_->planner.current().full();
+  if (!sampled) {
+    return network == "dense";  // they are one and the same
+  }
+  const std::string& choice = options_.eval_network;
+  return choice == "both" || choice == network ||
+         (choice == "auto" && (network == "sampled") == result_is_sampled());
+}
+
+View Trainer::view() const {
+  return {.precision = parse_precision(options_.step.precision), .normalization = data_.normalization};
+}
+
+void Trainer::evaluate_networks() {
+  average_statistics(state_->network.statistics(), communicator_);
+  sampled_.reset();
+  dense_.reset();
+  const std::int64_t size = data_.validation->size();
+  const std::int64_t epoch = schedule_->epoch(state_->steps_done - 1);
+  const auto evaluate_one = [&](const std::string& name, const Plan& plan, NormStatistics& statistics) {
+    const Accuracy accuracy = evaluate(state_->network, plan, statistics, view(), *validation_loader_, size,
+                                       options_.step.batch_size, communicator_);
+    if (leads()) {
+      report_->evaluation(state_->steps_done, epoch, name, accuracy);
+    }
+    return accuracy;
+  };
+  if (wants("sampled")) {
+    sampled_ = evaluate_one("sampled", state_->planner.current(), state_->network.statistics());
+  }
+  if (wants("dense")) {
+    const bool recalibrates = !state_->planner.current().full() && options_.recalibrate_batches > 0;
+    if (recalibrates) {
+      state_->recalibrated = recalibrate(state_->network, view(), *loader_, *order_, epoch,
+                                         options_.recalibrate_batches, communicator_);
+      loader_epoch_ = -1;
+    }
+    dense_ = evaluate_one("dense", Plan::full(state_->planner.sites()),
+                          recalibrates ? *state_->recalibrated : state_->network.statistics());
+  }
+}
+
+void Trainer::checkpoint(bool is_best) {
+  average_statistics(state_->network.statistics(), communicator_);
+  check_replicas();
+  together(communicator_, [&] {
+    if (!leads()) {
+      return;
+    }
+    Manifest manifest{.version = kVersion, .seed = *options_.seed, .options = request_.config};
+    manifest.image_size = data_.transform.image_size;
+    manifest.steps_per_epoch = schedule_->steps_per_epoch();
+    const auto& result = result_is_sampled() ? sampled_ : dense_;
+    manifest.top1 = is_best || schedule_->ends_epoch(state_->steps_done) ? (result ? result->top1 : -1) : -1;
+    const auto path = checkpoints_.save(state_->checkpoint(std::move(manifest)), is_best);
+    log_.detail(concat("checkpoint=", path.string()));
+  });
+}
+
+void Trainer::write_summary() {
+  together(communicator_, [&] {
+    if (!leads()) {
+      return;
+    }
+    const Network& network = state_->network;
+    const auto cost =
+        total_cost(layer_costs(network.layout(), state_->planner.current(), data_.transform.image_size));
+    const auto& result = result_is_sampled() ? sampled_ : dense_;
+    const auto percent = [](const std::optional<Accuracy>& accuracy, double Accuracy::*value) {
+      return accuracy ? nlohmann::ordered_json((*accuracy).*value) : nlohmann::ordered_json(nullptr);
+    };
+    const std::int64_t dense_bytes = 4 * cost.dense_numel;
+    const std::int64_t wire_bytes =
+        wire_bytes_per_step_ > 0
+            ? wire_bytes_per_step_
+            : cost.numel * static_cast<std::int64_t>(wire_size(parse_wire_type(options_.network.wire)));
+    // Forward once, backward twice, over the global batch.
+    const auto per_step = [&](std::int64_t flops) {
+      return 3.0 * static_cast<double>(flops * options_.step.batch_size * communicator_.world_size());
+    };
+    directory_.write_summary(
+        {{"arch", options_.network.arch},
+         {"world_size", communicator_.world_size()},
+         {"device", "cpu"},
+         {"epochs",
+          static_cast<double>(state_->steps_done) / static_cast<double>(schedule_->steps_per_epoch())},
+         {"steps", state_->steps_done},
+         {"top1", percent(result, &Accuracy::top1)},
+         {"top5", percent(result, &Accuracy::top5)},
+         {"top1_sampled", percent(sampled_, &Accuracy::top1)},
+         {"top1_dense", percent(dense_, &Accuracy::top1)},
+         {"images_per_s", train_seconds_ > 0 ? static_cast<double>(images_) / train_seconds_ : 0},
+         {"wire_bytes_per_step", wire_bytes},
+         {"dense_bytes_per_step", dense_bytes},
+         {"bytes_saved_fraction", 1 - static_cast<double>(wire_bytes) / static_cast<double>(dense_bytes)},
+         {"flops_per_step", per_step(cost.flops)},
+         {"dense_flops_per_step", per_step(cost.dense_flops)},
+         {"weights_digest", to_hex(network.weights_digest())},
+         {"wall_s", seconds_since(started_)},
+         {"train_s", train_seconds_},
+         {"peak_memory_bytes", peak_memory_bytes()},
+         {"run_dir", options_.run_dir},
+         {"versions", {{"slicereduce", kVersion}, {"libtorch", TORCH_VERSION}}}});
+  });
+}
+
+std::optional<std::filesystem::path> checkpoint_to_resume(const TrainOptions& options,
+                                                          Communicator& communicator, const Log& log) {
+  std::string chosen;
+  together(communicator, [&] {
+    if (communicator.rank() != 0) {
+      return;
+    }
+    const CheckpointFolder folder(RunDirectory(options.run_dir).checkpoints(), options.keep);
+    if (options.resume == "none") {
+      if (!folder.empty()) {
+        throw Error(ErrorKind::usage, concat(options.run_dir,
+                                             " holds a run already: choose another --run-dir, or go on "
+                                             "with it by --resume auto"));
+      }
+    } else if (options.resume == "auto") {
+      const auto newest =
+          folder.newest_valid([&](const std::string& problem) { log.warn("passed over: " + problem); });
+      chosen = newest ? newest->string() : "";
+      if (!newest && !folder.empty()) {
+        throw Error(ErrorKind::input,
+                    concat(options.run_dir, " holds only damaged checkpoints: choose another --run-dir"));
+      }
+    } else {
+      (void)load_checkpoint(options.resume);
+      chosen = options.resume;
+    }
+  });
+  const std::string agreed = allgather_texts(communicator, chosen).front();
+  return agreed.empty() ? std::nullopt : std::optional<std::filesystem::path>(agreed);
+}
+
+}  // namespace slicereduce

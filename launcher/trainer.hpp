@@ -1,0 +1,108 @@
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "comm/communicator.hpp"
+#include "comm/reducer.hpp"
+#include "core/error.hpp"
+#include "core/log.hpp"
+#include "imagenet/epoch_order.hpp"
+#include "imagenet/loader.hpp"
+#include "launcher/checkpoint.hpp"
+#include "launcher/consensus.hpp"
+#include "launcher/evaluation.hpp"
+#include "launcher/run_directory.hpp"
+#include "launcher/run_report.hpp"
+#include "launcher/schedule.hpp"
+#include "launcher/train_options.hpp"
+#include "launcher/training_data.hpp"
+#include "launcher/training_state.hpp"
+#include "launcher/training_step.hpp"
+
+namespace slicereduce {
+
+/// How a run was asked for, beyond the options as values.
+struct RunRequest {
+  TrainOptions options;                         ///< `seed` is set, the same on all ranks
+  Facts facts;                                  ///< the options by name, for ranks to compare
+  std::string config;                           ///< the text of config.toml
+  std::optional<std::filesystem::path> resume;  ///< the checkpoint to go on from, the same on all ranks
+  std::function<bool()> stop_requested;         ///< by a signal to this process
+};
+
+/// A training run on one rank.
+class Trainer {
+ public:
+  /// Collective. Loads data and weights and makes sure that all ranks hold the same, then opens the run's
+  /// folder; nothing is written before. Throws SharedError where a rank can't or ranks differ.
+  Trainer(RunRequest request, Communicator& communicator, Log log);
+
+  /// Collective. Trains to the end, or until it was asked to stop: then a checkpoint was written.
+  [[nodiscard]] ExitCode run();
+
+ private:
+  // Start
+  void load();
+  void require_all_alike();
+  void open_run();
+
+  // Steps
+  void train_step();
+  [[nodiscard]] Batch next_batch(double& waited_ms);
+  [[nodiscard]] StepResult run_step(const Plan& plan, const Batch& batch, double lr);
+  [[nodiscard]] Plan settle_dispute(const Plan& plan);
+  void check_replicas();
+  [[nodiscard]] bool should_stop();
+
+  // Between epochs
+  void finish_epoch();
+  void evaluate_networks();
+  [[nodiscard]] bool wants(const std::string& network) const;
+  void checkpoint(bool is_best);
+  void write_summary();
+
+  [[nodiscard]] bool leads() const { return communicator_.rank() == 0; }
+  /// Whether the run's result is the sampled network: see --eval-network auto.
+  [[nodiscard]] bool result_is_sampled() const;
+  [[nodiscard]] View view() const;
+
+  RunRequest request_;
+  const TrainOptions& options_;
+  Communicator& communicator_;
+  Log log_;
+  RunDirectory directory_;
+  CheckpointFolder checkpoints_;
+
+  TrainingData data_;
+  std::unique_ptr<EpochOrder> order_;
+  std::unique_ptr<Schedule> schedule_;
+  std::unique_ptr<TrainingState> state_;
+  std::unique_ptr<Reducer> reducer_;
+  std::unique_ptr<TrainingStep> step_;
+  std::unique_ptr<Loader> loader_;
+  std::unique_ptr<Loader> validation_loader_;
+  std::unique_ptr<RunReport> report_;  // rank 0's
+
+  std::int64_t loader_epoch_ = -1;  // where the training loader is; -1: nowhere
+  std::int64_t first_step_ = 0;     // of this process
+  std::int64_t images_ = 0;         // trained on by all ranks since then
+  double train_seconds_ = 0;        // likewise
+  std::int64_t wire_bytes_per_step_ = 0;
+  std::optional<Accuracy> sampled_;  // of the last evaluation
+  std::optional<Accuracy> dense_;
+  std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+};
+
+/// Collective. The file that --resume means, agreed by all ranks; nothing where a run starts afresh.
+/// Damaged checkpoints are passed over with a warning. Throws SharedError where a file was named and can't be
+/// read, and where --resume none would overwrite a run.
+[[nodiscard]] std::optional<std::filesystem::path> checkpoint_to_resume(const TrainOptions& options,
+                                                                        Communicator& communicator,
+                                                                        const Log& log);
+
+}  // namespace slicereduce

@@ -1,0 +1,91 @@
+#include "models/cost.hpp"
+
+namespace slicereduce {
+
+namespace {
+
+std::int64_t after(std::int64_t side, const ConvNorm& conv) {
+  return (side + 2 * (conv.kernel / 2) - conv.kernel) / conv.stride + 1;
+}
+
+class Accountant {
+ public:
+  Accountant(const Layout& layout, const Plan& plan) : layout_(layout), plan_(plan) {}
+
+  /// Returns the side of the layer's output.
+  std::int64_t add(const Layer& layer, std::int64_t side) {
+    const std::int64_t out_side = after(side, layer.shape);
+    const auto& weight = layout_.parameters[layer.weight];
+    LayerCost cost = of_parameters(layer.shape.conv, {layer.weight, layer.norm_weight, layer.norm_bias});
+    cost.flops = 2 * weight.compact_numel(plan_) * out_side * out_side;
+    cost.dense_flops = 2 * weight.numel() * out_side * out_side;
+    costs_.push_back(cost);
+    return out_side;
+  }
+
+  void add_classifier() {
+    LayerCost cost = of_parameters("fc", {layout_.classifier_weight, layout_.classifier_bias});
+    cost.flops = 2 * layout_.parameters[layout_.classifier_weight].compact_numel(plan_);
+    cost.dense_flops = 2 * layout_.parameters[layout_.classifier_weight].numel();
+    costs_.push_back(cost);
+  }
+
+  std::vector<LayerCost> done() { return std::move(costs_); }
+
+ private:
+  LayerCost of_parameters(const std::string& name, std::initializer_list<std::size_t> indices) const {
+    LayerCost cost{.name = name};
+    for (const std::size_t index : indices) {
+      cost.numel += layout_.parameters[index].compact_numel(plan_);
+      cost.dense_numel += layout_.parameters[index].numel();
+    }
+    return cost;
+  }
+
+  const Layout& layout_;
+  const Plan& plan_;
+  std::vector<LayerCost> costs_;
+};
+
+}  // namespace
+
+std::vector<LayerCost> layer_costs(const Layout& layout, const Plan& plan, std::int64_t image_size) {
+  Accountant accountant(layout, plan);
+  std::int64_t side = accountant.add(layout.stem, image_size);
+  if (layout.architecture.stem_pools) {
+    side = (side - 1) / 2 + 1;
+  }
+  for (const auto& block : layout.blocks) {
+    std::int64_t inside = side;
+    for (const auto& layer : block.chain) {
+      inside = accountant.add(layer, inside);
+    }
+    if (block.projection) {
+      accountant.add(*block.projection, side);
+    }
+    side = inside;
+  }
+  accountant.add_classifier();
+  return accountant.done();
+}
+
+LayerCost total_cost(const std::vector<LayerCost>& layers) {
+  LayerCost total{.name = "total"};
+  for (const auto& layer : layers) {
+    total.numel += layer.numel;
+    total.dense_numel += layer.dense_numel;
+    total.flops += layer.flops;
+    total.dense_flops += layer.dense_flops;
+  }
+  return total;
+}
+
+Plan plan_of_size(const Layout& layout, const SampleSize& size) {
+  Plan plan = Plan::full(layout.sites);
+  for (auto& set : plan.sets) {
+    set.kept.resize(size.kept(set.channels));
+  }
+  return plan;
+}
+
+}  // namespace slicereduce

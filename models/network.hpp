@@ -1,0 +1,77 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "models/layout.hpp"
+#include "sampling/plan.hpp"
+#include "sampling/sliced_parameter.hpp"
+
+namespace slicereduce {
+
+/// Running mean and variance of every batch norm, fp32, dense.
+struct NormStatistics {
+  std::vector<at::Tensor> mean;
+  std::vector<at::Tensor> variance;
+
+  [[nodiscard]] static NormStatistics initial(const Layout& layout);
+  [[nodiscard]] NormStatistics clone() const;
+};
+
+/// What a forward pass does with batch norm's statistics.
+struct NormMode {
+  bool batch_statistics = true;  ///< normalise by the batch, and move the running statistics; else by them
+  double momentum = 0.1;         ///< of that move
+};
+
+enum class Precision { fp32, bf16 };
+/// Throws Error(usage) for another name.
+[[nodiscard]] Precision parse_precision(const std::string& name);
+[[nodiscard]] std::string to_string(Precision precision);
+
+/// The network that a plan leaves: one tensor a parameter, and the sets to gather activations with.
+struct CompactNetwork {
+  std::vector<std::shared_ptr<const ChannelSet>> sets;  ///< one a site
+  std::vector<at::Tensor> leaves;                       ///< one a parameter, of compact sizes
+};
+
+/// Dense weights that all ranks share, and the way to run the small network inside them.
+class Network {
+ public:
+  /// Weights as torchvision draws them: convolutions normal with variance 2 / (out kh kw), batch norm
+  /// 1 and 0, classifier uniform within 1 / sqrt(features). A function of `seed`.
+  Network(Layout layout, std::uint64_t seed);
+  Network(const Network&) = delete;
+  Network& operator=(const Network&) = delete;
+
+  [[nodiscard]] const Layout& layout() const { return layout_; }
+  [[nodiscard]] std::span<SlicedParameter> parameters() { return parameters_; }
+  [[nodiscard]] std::span<const SlicedParameter> parameters() const { return parameters_; }
+  [[nodiscard]] NormStatistics& statistics() { return statistics_; }
+  [[nodiscard]] const NormStatistics& statistics() const { return statistics_; }
+
+  /// Copies what `plan` leaves of each weight into `compact`'s leaves, whose tensors are kept where
+  /// their sizes still fit. A whole fp32 weight is not copied: its leaf shares its memory. Batch
+  /// norm's leaves are fp32 in either precision. Leaves require gradients.
+  void gather(const Plan& plan, Precision precision, CompactNetwork& compact) const;
+
+  /// Logits [N, num_classes], fp32, of images [N, C, H, W] (channels_last, fp32). Builds the autograd
+  /// graph unless gradients are off. Updates `statistics` as `mode` says, in the channels that the
+  /// network has.
+  [[nodiscard]] at::Tensor forward(const CompactNetwork& compact, const at::Tensor& images,
+                                   NormStatistics& statistics, NormMode mode) const;
+
+  /// XXH3 of all learnable values, in order.
+  [[nodiscard]] std::uint64_t weights_digest() const;
+
+ private:
+  Layout layout_;
+  std::vector<SlicedParameter> parameters_;
+  NormStatistics statistics_;
+};
+
+}  // namespace slicereduce

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "core/state_dict.hpp"
+#include "models/network.hpp"
+#include "sampling/plan.hpp"
+
+namespace slicereduce {
+
+/// Parameters and batch norm buffers under torchvision's names and in its order: what its
+/// load_state_dict(strict=True) takes. `steps` becomes num_batches_tracked.
+[[nodiscard]] StateDict network_state(const Network& network, const NormStatistics& statistics,
+                                      std::int64_t steps);
+
+/// The same for the network that `plan` leaves: compact tensors, and `channels.<site>` (int64, the kept
+/// channels) and `scale.<site>` (float) for each site that leaves something out or scales.
+[[nodiscard]] StateDict sampled_state(const Network& network, const Plan& plan,
+                                      const NormStatistics& statistics, std::int64_t steps);
+
+/// Takes every parameter and statistic from `state`. Throws Error(input) naming `where` (the file) and
+/// what is missing, superfluous, or of another shape; nothing is changed then.
+void load_network_state(Network& network, const StateDict& state, std::string_view where);
+
+/// Tensors by name, one a parameter, as momentum is stored: values are copied into `tensors`.
+/// Throws Error(input) as above.
+void load_parameter_tensors(const Network& network, std::span<const at::Tensor> tensors,
+                            const StateDict& state, std::string_view where);
+[[nodiscard]] StateDict parameter_tensors(const Network& network, std::span<const at::Tensor> tensors);
+
+/// Batch norm buffers alone: running_mean and running_var.
+[[nodiscard]] StateDict statistics_state(const Network& network, const NormStatistics& statistics);
+void load_statistics(const Network& network, NormStatistics& statistics, const StateDict& state,
+                     std::string_view where);
+
+/// A plan as tensors, and back. Throws Error(input) where `state` doesn't fit the sites.
+[[nodiscard]] StateDict plan_state(std::span<const Site> sites, const Plan& plan);
+[[nodiscard]] Plan plan_from_state(std::span<const Site> sites, const StateDict& state,
+                                   std::string_view where);
+
+}  // namespace slicereduce

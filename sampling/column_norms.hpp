@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "sampling/sliced_parameter.hpp"
+
+namespace slicereduce {
+
+/// Sums of squares of a parameter's columns, gathered block of rows by block of rows. The blocks are
+/// fixed by the shape alone, never by the number of threads: the same weights give the same bits on
+/// every rank, and on the pass that starts a run and the one inside SGD.
+class ColumnSquares {
+ public:
+  explicit ColumnSquares(const ParameterShape& shape);
+
+  [[nodiscard]] std::int64_t blocks() const { return blocks_; }
+  [[nodiscard]] std::int64_t first_row(std::int64_t block) const { return block * rows_per_block_; }
+  [[nodiscard]] std::int64_t end_row(std::int64_t block) const;
+  /// The block's own sums, one a column: zeroed here, filled by whoever works on the block.
+  [[nodiscard]] std::span<float> start(std::int64_t block);
+  /// Adds all blocks, in order, to `totals` (one a column).
+  void add_to(std::span<double> totals) const;
+
+ private:
+  std::int64_t rows_;
+  std::int64_t columns_;
+  std::int64_t rows_per_block_;
+  std::int64_t blocks_;
+  std::vector<float> sums_;  // [blocks, columns]
+};
+
+/// sqrt of the sums of each site over the parameters that read it. `squares[p]` belongs to
+/// `shapes[p]`; parameters that read no site are passed over.
+[[nodiscard]] std::vector<std::vector<float>> site_norms(std::span<const Site> sites,
+                                                         std::span<const ParameterShape* const> shapes,
+                                                         std::span<const ColumnSquares> squares);
+
+}  // namespace slicereduce

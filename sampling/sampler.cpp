@@ -1,0 +1,213 @@
+#include "sampling/sampler.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <map>
+#include <numeric>
+
+#include "core/error.hpp"
+#include "core/text.hpp"
+
+namespace slicereduce {
+
+namespace {
+
+/// Share of the uniform distribution that keeps every channel reachable (the paper's 0.1).
+constexpr double kUniformShare = 0.1;
+
+std::vector<double> probabilities(std::span<const float> norms) {
+  const double sum = std::accumulate(norms.begin(), norms.end(), 0.0);
+  const double uniform = 1.0 / static_cast<double>(norms.size());
+  std::vector<double> p(norms.size(), uniform);
+  if (sum > 0) {
+    std::transform(norms.begin(), norms.end(), p.begin(), [&](float norm) {
+      return (1 - kUniformShare) * static_cast<double>(norm) / sum + kUniformShare * uniform;
+    });
+  }
+  return p;
+}
+
+/// The k channels of largest score, ties to the lower index, ascending.
+template <typename Score>
+ChannelSet largest(std::span<const Score> scores, std::int64_t k) {
+  ChannelSet set = ChannelSet::all(static_cast<std::int64_t>(scores.size()));
+  if (k < set.channels) {
+    const auto before = [&](std::int32_t a, std::int32_t b) {
+      return scores[a] > scores[b] || (scores[a] == scores[b] && a < b);
+    };
+    std::nth_element(set.kept.begin(), set.kept.begin() + k, set.kept.end(), before);
+    set.kept.resize(k);
+    std::sort(set.kept.begin(), set.kept.end());
+  }
+  return set;
+}
+
+class TopK final : public Sampler {
+ public:
+  [[nodiscard]] ChannelSet draw(std::span<const float> norms, const SampleSize& size,
+                                RandomStream& /*random*/) const override {
+    return largest(norms, size.kept(static_cast<std::int64_t>(norms.size())));
+  }
+  [[nodiscard]] bool settles() const override { return true; }
+  [[nodiscard]] bool fixed_size() const override { return true; }
+};
+
+class Gumbel final : public Sampler {
+ public:
+  [[nodiscard]] ChannelSet draw(std::span<const float> norms, const SampleSize& size,
+                                RandomStream& random) const override {
+    std::vector<double> scores = probabilities(norms);
+    for (double& score : scores) {
+      score = std::log(score) - std::log(-std::log(random.uniform()));
+    }
+    return largest(std::span<const double>(scores), size.kept(static_cast<std::int64_t>(norms.size())));
+  }
+  [[nodiscard]] bool settles() const override { return false; }
+  [[nodiscard]] bool fixed_size() const override { return true; }
+};
+
+class Proportional final : public Sampler {
+ public:
+  [[nodiscard]] ChannelSet draw(std::span<const float> norms, const SampleSize& size,
+                                RandomStream& random) const override {
+    const auto channels = static_cast<std::int64_t>(norms.size());
+    const std::int64_t k = size.kept(channels);
+    const std::vector<double> p = probabilities(norms);
+    std::vector<double> cumulated(p.size());
+    std::partial_sum(p.begin(), p.end(), cumulated.begin());
+    std::vector<int> counts(p.size(), 0);
+    for (std::int64_t draw = 0; draw < k; ++draw) {
+      const auto at =
+          std::upper_bound(cumulated.begin(), cumulated.end(), random.uniform() * cumulated.back());
+      ++counts[std::min<std::size_t>(at - cumulated.begin(), p.size() - 1)];
+    }
+    ChannelSet set{.channels = channels, .kept = {}, .scale = {}};
+    for (std::size_t c = 0; c < p.size(); ++c) {
+      if (counts[c] > 0) {
+        set.kept.push_back(static_cast<std::int32_t>(c));
+        set.scale.push_back(static_cast<float>(counts[c] / (static_cast<double>(k) * p[c])));
+      }
+    }
+    return set;
+  }
+  [[nodiscard]] bool settles() const override { return false; }
+  [[nodiscard]] bool fixed_size() const override { return false; }
+};
+
+class Bernoulli final : public Sampler {
+ public:
+  [[nodiscard]] ChannelSet draw(std::span<const float> norms, const SampleSize& size,
+                                RandomStream& random) const override {
+    const auto channels = static_cast<std::int64_t>(norms.size());
+    const auto k = static_cast<double>(size.kept(channels));
+    const std::vector<double> p = probabilities(norms);
+    ChannelSet set{.channels = channels, .kept = {}, .scale = {}};
+    for (std::size_t c = 0; c < p.size(); ++c) {
+      const double q = std::min(1.0, k * p[c]);
+      if (random.uniform() < q) {
+        set.kept.push_back(static_cast<std::int32_t>(c));
+        set.scale.push_back(static_cast<float>(1.0 / q));
+      }
+    }
+    // A network cannot run on nothing. As rare as prod(1 - q_c), about exp(-k).
+    return set.kept.empty() ? largest(norms, 1) : set;
+  }
+  [[nodiscard]] bool settles() const override { return false; }
+  [[nodiscard]] bool fixed_size() const override { return false; }
+};
+
+class Uniform final : public Sampler {
+ public:
+  [[nodiscard]] ChannelSet draw(std::span<const float> norms, const SampleSize& size,
+                                RandomStream& random) const override {
+    ChannelSet set = ChannelSet::all(static_cast<std::int64_t>(norms.size()));
+    const std::int64_t k = size.kept(set.channels);
+    for (std::int64_t i = 0; i < k; ++i) {
+      std::swap(set.kept[i], set.kept[i + static_cast<std::int64_t>(random.below(set.channels - i))]);
+    }
+    set.kept.resize(k);
+    std::sort(set.kept.begin(), set.kept.end());
+    return set;
+  }
+  [[nodiscard]] bool settles() const override { return false; }
+  [[nodiscard]] bool fixed_size() const override { return true; }
+};
+
+class Adaptive final : public Sampler {
+ public:
+  [[nodiscard]] ChannelSet draw(std::span<const float> norms, const SampleSize& size,
+                                RandomStream& /*random*/) const override {
+    std::vector<float> sorted(norms.begin(), norms.end());
+    std::sort(sorted.begin(), sorted.end(), std::greater<>());
+    const double target = size.ratio * std::accumulate(sorted.begin(), sorted.end(), 0.0);
+    double held = 0;
+    std::int64_t k = 0;
+    while (k < static_cast<std::int64_t>(sorted.size()) && held < target) {
+      held += sorted[k++];
+    }
+    return largest(norms, size.bounded(k, static_cast<std::int64_t>(norms.size())));
+  }
+  [[nodiscard]] bool settles() const override { return true; }
+  [[nodiscard]] bool fixed_size() const override { return false; }
+};
+
+using Maker = std::unique_ptr<Sampler> (*)();
+
+template <typename T>
+std::unique_ptr<Sampler> make() {
+  return std::make_unique<T>();
+}
+
+const std::map<std::string, Maker>& makers() {
+  static const std::map<std::string, Maker> kMakers{
+      {"topk", make<TopK>},           {"gumbel", make<Gumbel>},   {"proportional", make<Proportional>},
+      {"bernoulli", make<Bernoulli>}, {"uniform", make<Uniform>}, {"adaptive", make<Adaptive>}};
+  return kMakers;
+}
+
+}  // namespace
+
+void SampleSize::validate() const {
+  if (!(ratio > 0 && ratio <= 1)) {  // also false for nan
+    throw Error(ErrorKind::usage,
+                concat("sample_ratio = ", ratio, ": expected 0 < sample_ratio <= 1 (--sample-ratio)"));
+  }
+  if (minimal_k < 1) {
+    throw Error(ErrorKind::usage, concat("minimal_k = ", minimal_k, ": expected at least 1 (--minimal-k)"));
+  }
+  if (channel_multiple < 1) {
+    throw Error(ErrorKind::usage, concat("channel_multiple = ", channel_multiple,
+                                         ": expected at least 1 (--channel-multiple)"));
+  }
+}
+
+std::int64_t SampleSize::kept(std::int64_t channels) const {
+  return bounded(static_cast<std::int64_t>(static_cast<double>(channels) * ratio), channels);
+}
+
+std::int64_t SampleSize::bounded(std::int64_t k, std::int64_t channels) const {
+  const std::int64_t least = std::max<std::int64_t>(k, minimal_k);
+  return std::min((least + channel_multiple - 1) / channel_multiple * channel_multiple, channels);
+}
+
+std::unique_ptr<Sampler> make_sampler(const std::string& name) {
+  const auto found = makers().find(name);
+  if (found == makers().end()) {
+    std::string known;
+    for (const auto& option : sampler_names()) {
+      known += (known.empty() ? "" : ", ") + option;
+    }
+    throw Error(ErrorKind::usage,
+                concat("unknown sampler '", name, "': expected one of ", known, " (--sampler)"));
+  }
+  return found->second();
+}
+
+const std::vector<std::string>& sampler_names() {
+  static const std::vector<std::string> kNames{"topk",      "gumbel",  "proportional",
+                                               "bernoulli", "uniform", "adaptive"};
+  return kNames;
+}
+
+}  // namespace slicereduce

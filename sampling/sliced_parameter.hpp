@@ -1,0 +1,59 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sampling/plan.hpp"
+
+namespace slicereduce {
+
+/// A learnable tensor's shape, seen as rows x taps x columns in memory: a convolution [O, I, kh, kw] in
+/// channels_last order is O x (kh kw) x I, a linear weight [O, I] is O x 1 x I, a vector [C] is 1 x 1 x C.
+/// Rows and columns are what sampling keeps or leaves out.
+struct ParameterShape {
+  std::string name;
+  std::vector<std::int64_t> sizes;         ///< as PyTorch prints it
+  std::optional<std::size_t> row_site;     ///< index of the site whose set keeps rows; all if none
+  std::optional<std::size_t> column_site;  ///< likewise for columns
+  bool vector = false;                     ///< a bias or a batch norm's: weight decay may leave it out
+
+  [[nodiscard]] std::int64_t rows() const { return sizes.size() == 1 ? 1 : sizes[0]; }
+  [[nodiscard]] std::int64_t columns() const { return sizes.size() == 1 ? sizes[0] : sizes[1]; }
+  [[nodiscard]] std::int64_t taps() const { return sizes.size() == 4 ? sizes[2] * sizes[3] : 1; }
+  [[nodiscard]] std::int64_t numel() const { return rows() * taps() * columns(); }
+
+  /// The sizes of what `plan` leaves of it.
+  [[nodiscard]] std::vector<std::int64_t> compact_sizes(const Plan& plan) const;
+  [[nodiscard]] std::int64_t compact_numel(const Plan& plan) const;
+  /// Nothing of it is left out by `plan`.
+  [[nodiscard]] bool whole(const Plan& plan) const;
+};
+
+/// A dense weight that all ranks share: fp32, in the memory order of its shape.
+struct SlicedParameter {
+  ParameterShape shape;
+  at::Tensor value;
+
+  /// An uninitialised tensor of `sizes` in the memory order above.
+  [[nodiscard]] static at::Tensor allocate(const std::vector<std::int64_t>& sizes, at::ScalarType dtype);
+};
+
+/// Copies the rows and columns that `plan` keeps into `leaf` (compact sizes, float or bfloat16, memory
+/// order of the shape), rounding to its type. CPU tensors.
+void gather_slices(const SlicedParameter& parameter, const Plan& plan, const at::Tensor& leaf);
+
+/// The inverse for gradients: a dense fp32 tensor that holds `compact` (in any floating type, 1-D or
+/// shaped, memory order of the shape) in the kept places and zero elsewhere.
+[[nodiscard]] at::Tensor scatter_slices(const ParameterShape& shape, const Plan& plan,
+                                        const at::Tensor& compact);
+
+/// The norm of each channel of each site, over all weights that read it: sqrt(sum of squares of the
+/// columns). A slow reference for what SGD yields in passing, and the start of a run.
+[[nodiscard]] std::vector<std::vector<float>> site_norms(std::span<const Site> sites,
+                                                         std::span<const SlicedParameter> parameters);
+
+}  // namespace slicereduce

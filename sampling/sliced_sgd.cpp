@@ -1,0 +1,155 @@
+#include "sampling/sliced_sgd.hpp"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/zeros_like.h>
+
+#include "core/error.hpp"
+#include "core/text.hpp"
+
+namespace slicereduce {
+
+namespace {
+
+/// Where a plan's rows and columns lie in one parameter.
+struct Placement {
+  std::vector<std::int64_t> compact_row;  // of each dense row: its compact row, or -1
+  std::vector<std::int32_t> columns;      // kept
+};
+
+Placement place(const ParameterShape& shape, const Plan& plan) {
+  Placement placement;
+  placement.compact_row.assign(shape.rows(), -1);
+  const auto rows = shape.row_site ? plan.sets[*shape.row_site].kept : ChannelSet::all(shape.rows()).kept;
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    placement.compact_row[rows[r]] = static_cast<std::int64_t>(r);
+  }
+  placement.columns =
+      shape.column_site ? plan.sets[*shape.column_site].kept : ChannelSet::all(shape.columns()).kept;
+  return placement;
+}
+
+struct Step {
+  float lr;
+  float momentum;
+  float weight_decay;
+};
+
+/// `count` neighbouring weights. Returns nothing but what it writes: w, m, and the squares of the new w.
+template <bool kNesterov>
+__attribute__((target_clones("avx512f", "avx2", "default"))) void update_run(float* __restrict w,
+                                                                             float* __restrict m,
+                                                                             const float* __restrict g,
+                                                                             float* __restrict squares,
+                                                                             std::int64_t count, Step step) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float d = g[i] + step.weight_decay * w[i];
+    m[i] = step.momentum * m[i] + d;
+    w[i] -= step.lr * (kNesterov ? d + step.momentum * m[i] : m[i]);
+    squares[i] += w[i] * w[i];
+  }
+}
+
+}  // namespace
+
+void SgdConfig::validate() const {
+  if (!(momentum >= 0 && momentum < 1)) {
+    throw Error(ErrorKind::usage,
+                concat("momentum = ", momentum, ": expected 0 <= momentum < 1 (--momentum)"));
+  }
+  if (!(weight_decay >= 0)) {
+    throw Error(ErrorKind::usage,
+                concat("weight_decay = ", weight_decay, ": expected at least 0 (--weight-decay)"));
+  }
+  if (nesterov && momentum == 0) {
+    throw Error(ErrorKind::usage, "--nesterov needs a momentum above 0 (--momentum)");
+  }
+}
+
+SlicedSgd::SlicedSgd(std::span<SlicedParameter> parameters, std::span<const Site> sites, SgdConfig config)
+    : parameters_(parameters), sites_(sites), config_(config) {
+  for (const auto& parameter : parameters_) {
+    momentum_.push_back(at::zeros_like(parameter.value));
+    shapes_.push_back(&parameter.shape);
+    squares_.emplace_back(parameter.shape);
+  }
+  refresh_norms();
+}
+
+void SlicedSgd::refresh_norms() { norms_ = site_norms(sites_, parameters_); }
+
+struct SlicedSgd::Block {
+  std::size_t parameter;
+  std::int64_t index;
+  const Placement* placement;
+};
+
+template <typename Gradient>
+void SlicedSgd::update_block(const Block& block, const Gradient* gradient, double lr) {
+  const auto& shape = *shapes_[block.parameter];
+  auto& squares = squares_[block.parameter];
+  const auto& [compact_row, kept] = *block.placement;
+  const std::int64_t taps = shape.taps();
+  const std::int64_t columns = shape.columns();
+  const bool decays = config_.decay_vectors || !shape.vector;
+  const Step step{.lr = static_cast<float>(lr),
+                  .momentum = static_cast<float>(config_.momentum),
+                  .weight_decay = decays ? static_cast<float>(config_.weight_decay) : 0.0F};
+  const auto update = config_.nesterov ? update_run<true> : update_run<false>;
+  float* w = parameters_[block.parameter].value.mutable_data_ptr<float>();
+  float* m = momentum_[block.parameter].mutable_data_ptr<float>();
+  const std::span<float> sums = squares.start(block.index);
+
+  // `spread` has the kept columns of a run in their dense places; the others stay zero.
+  const std::vector<float> zero(columns, 0.0F);
+  std::vector<float> spread(columns, 0.0F);
+  for (std::int64_t row = squares.first_row(block.index); row < squares.end_row(block.index); ++row) {
+    for (std::int64_t tap = 0; tap < taps; ++tap) {
+      const bool has_gradient = compact_row[row] >= 0;
+      if (has_gradient) {
+        const Gradient* run =
+            gradient + (compact_row[row] * taps + tap) * static_cast<std::int64_t>(kept.size());
+        for (std::size_t c = 0; c < kept.size(); ++c) {
+          spread[kept[c]] = static_cast<float>(run[c]);
+        }
+      }
+      const std::int64_t at = (row * taps + tap) * columns;
+      update(w + at, m + at, has_gradient ? spread.data() : zero.data(), sums.data(), columns, step);
+    }
+  }
+}
+
+void SlicedSgd::apply(const Plan& plan, std::span<const at::Tensor> gradients, double lr) {
+  require(gradients.size() == parameters_.size(), "SGD needs a gradient for every parameter");
+  std::vector<Placement> placements;
+  placements.reserve(parameters_.size());
+  std::vector<Block> blocks;
+  for (std::size_t p = 0; p < parameters_.size(); ++p) {
+    require(gradients[p].numel() == shapes_[p]->compact_numel(plan),
+            "a gradient has another size than its plan");
+    placements.push_back(place(*shapes_[p], plan));
+    for (std::int64_t block = 0; block < squares_[p].blocks(); ++block) {
+      blocks.push_back({.parameter = p, .index = block, .placement = &placements[p]});
+    }
+  }
+  at::parallel_for(0, static_cast<std::int64_t>(blocks.size()), 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t b = begin; b < end; ++b) {
+      const at::Tensor& gradient = gradients[blocks[b].parameter];
+      switch (gradient.scalar_type()) {
+        case at::kFloat:
+          update_block(blocks[b], gradient.const_data_ptr<float>(), lr);
+          break;
+        case at::kBFloat16:
+          update_block(blocks[b], gradient.const_data_ptr<at::BFloat16>(), lr);
+          break;
+        case at::kHalf:
+          update_block(blocks[b], gradient.const_data_ptr<at::Half>(), lr);
+          break;
+        default:
+          require(false, "gradients are float, bfloat16 or half");
+      }
+    }
+  });
+  norms_ = site_norms(sites_, shapes_, squares_);
+}
+
+}  // namespace slicereduce

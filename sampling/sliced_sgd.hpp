@@ -1,0 +1,62 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <span>
+#include <vector>
+
+#include "sampling/column_norms.hpp"
+#include "sampling/plan.hpp"
+#include "sampling/sliced_parameter.hpp"
+
+namespace slicereduce {
+
+struct SgdConfig {
+  double momentum = 0.9;
+  double weight_decay = 1e-4;
+  bool nesterov = false;
+  bool decay_vectors = true;  ///< whether biases and batch norm's weights decay too, as in PyTorch
+
+  /// Throws Error(usage) naming the option, its value and its range.
+  void validate() const;
+};
+
+/// SGD with momentum over dense weights whose gradient exists only in the slices of a plan; it is zero
+/// elsewhere, where weights and momentum decay as ever. With torch.optim.SGD's formula (dampening 0):
+///
+///     d = g + weight_decay * w;  m = momentum * m + d;  w -= lr * (nesterov ? d + momentum * m : m)
+///
+/// One pass reads and writes every weight and momentum once, and yields the column norms that the next
+/// plan is drawn from.
+class SlicedSgd {
+ public:
+  /// Momentum starts at zero. `parameters` must outlive it and keep their tensors.
+  SlicedSgd(std::span<SlicedParameter> parameters, std::span<const Site> sites, SgdConfig config);
+
+  /// `gradients[p]` is 1-D: what `plan` leaves of parameter p, averaged over ranks, in float, bfloat16
+  /// or half, in the memory order of its shape. Updates in place.
+  void apply(const Plan& plan, std::span<const at::Tensor> gradients, double lr);
+
+  /// Of the weights as they are: see site_norms().
+  [[nodiscard]] const std::vector<std::vector<float>>& norms() const { return norms_; }
+  /// After weights were set from outside.
+  void refresh_norms();
+
+  /// One a parameter, fp32, of its shape and memory order.
+  [[nodiscard]] std::span<const at::Tensor> momentum() const { return momentum_; }
+
+ private:
+  struct Block;
+  template <typename Gradient>
+  void update_block(const Block& block, const Gradient* gradient, double lr);
+
+  std::span<SlicedParameter> parameters_;
+  std::span<const Site> sites_;
+  SgdConfig config_;
+  std::vector<at::Tensor> momentum_;
+  std::vector<const ParameterShape*> shapes_;
+  std::vector<ColumnSquares> squares_;
+  std::vector<std::vector<float>> norms_;
+};
+
+}  // namespace slicereduce
