@@ -39,6 +39,11 @@ std::uint64_t digest_of(std::span<const std::byte> bytes) {
   return XXH3_64bits(bytes.data(), bytes.size());
 }
 
+Digest128 digest128_of(std::span<const std::byte> bytes) {
+  const XXH128_hash_t hash = XXH3_128bits(bytes.data(), bytes.size());
+  return {hash.low64, hash.high64};
+}
+
 std::string to_hex(std::uint64_t digest) {
   constexpr std::string_view kDigits = "0123456789abcdef";
   std::string text(16, '0');

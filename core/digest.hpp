@@ -33,6 +33,15 @@ class Digest {
 };
 
 [[nodiscard]] std::uint64_t digest_of(std::span<const std::byte> bytes);
+
+/// The 128-bit XXH3 digest: for whole files, where 64 bits would leave room for an accident.
+struct Digest128 {
+  std::uint64_t low;
+  std::uint64_t high;
+  bool operator==(const Digest128&) const = default;
+};
+[[nodiscard]] Digest128 digest128_of(std::span<const std::byte> bytes);
+
 /// 16 lower-case hexadecimal digits.
 [[nodiscard]] std::string to_hex(std::uint64_t digest);
 

@@ -26,7 +26,8 @@ Log Log::to_stderr(int rank) {
   sinks->terminal = std::make_shared<spdlog::sinks::stderr_color_sink_mt>();
   sinks->terminal->set_pattern("%^%L%$ %H:%M:%S %v");
   sinks->logger.sinks().push_back(sinks->terminal);
-  sinks->logger.flush_on(spdlog::level::info);
+  sinks->logger.set_level(spdlog::level::debug);
+  sinks->logger.flush_on(spdlog::level::debug);
   return Log(std::move(sinks));
 }
 
@@ -42,13 +43,14 @@ void Log::also_to(const std::filesystem::path& file) {
   }
 }
 
-void Log::terminal_only_warnings() {
+void Log::hide_details() {
   if (sinks_->terminal) {
-    sinks_->terminal->set_level(spdlog::level::warn);
+    sinks_->terminal->set_level(spdlog::level::info);
   }
 }
 
 // The text is passed as an argument, not as the format, so that braces in a path stay what they are.
+void Log::detail(std::string_view line) const { sinks_->logger.debug("{}{}", sinks_->prefix, line); }
 void Log::info(std::string_view line) const { sinks_->logger.info("{}{}", sinks_->prefix, line); }
 void Log::warn(std::string_view line) const { sinks_->logger.warn("{}{}", sinks_->prefix, line); }
 void Log::error(std::string_view line) const { sinks_->logger.error("{}{}", sinks_->prefix, line); }

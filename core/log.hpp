@@ -10,15 +10,17 @@ namespace slicereduce {
 /// the rank is the news. Copies share the sinks. spdlog stays behind it: its fmt and LibTorch's clash.
 class Log {
  public:
-  /// Lines at `info` and above go to standard error, prefixed with the rank where `rank` > 0.
+  /// Lines go to standard error, prefixed with the rank where `rank` > 0.
   static Log to_stderr(int rank);
   static Log silent();
 
   /// From now on lines are also appended to `file`. Throws Error(io).
   void also_to(const std::filesystem::path& file);
-  /// Keeps routine lines off the terminal, where a progress bar is drawn; the file keeps them.
-  void terminal_only_warnings();
+  /// Keeps details off the terminal, where a progress bar shows them; the file keeps them.
+  void hide_details();
 
+  /// What repeats, step by step.
+  void detail(std::string_view line) const;
   void info(std::string_view line) const;
   void warn(std::string_view line) const;
   void error(std::string_view line) const;

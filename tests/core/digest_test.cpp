@@ -26,6 +26,15 @@ TEST(Digest, TextsDoNotRunIntoEachOther) {
   EXPECT_NE(Digest().add_text("ab").add_text("c").value(), Digest().add_text("a").add_text("bc").value());
 }
 
+TEST(Digest128, OneFlippedBitChangesBothHalves) {
+  std::vector<std::byte> bytes(1000, std::byte{7});
+  const Digest128 before = digest128_of(bytes);
+  EXPECT_EQ(digest128_of(bytes), before);
+  bytes[617] ^= std::byte{0x10};
+  EXPECT_NE(digest128_of(bytes).low, before.low);
+  EXPECT_NE(digest128_of(bytes).high, before.high);
+}
+
 TEST(Digest, HexHasSixteenDigits) {
   EXPECT_EQ(to_hex(0), "0000000000000000");
   EXPECT_EQ(to_hex(0x0123456789abcdefULL), "0123456789abcdef");

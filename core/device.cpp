@@ -1,0 +1,85 @@
+#include "core/device.hpp"
+
+#include <ATen/Context.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <fstream>
+#include <memory>
+#include <string>
+
+#include "core/error.hpp"
+#include "core/text.hpp"
+
+namespace slicereduce {
+
+namespace {
+
+[[noreturn]] void refuse_cuda() {
+  throw Error(
+      ErrorKind::usage,
+      at::globalContext().hasCUDART()
+          ? "--device cuda: this machine shows no CUDA device (nvidia-smi, CUDA_VISIBLE_DEVICES); use "
+            "--device cpu or auto"
+          : "--device cuda: this build has no CUDA; build with the CUDA preset, or use --device cpu");
+}
+
+int usable_cores() {
+  // A fixed cpu_set_t ends at 1,024 processors, and the kernel refuses it on machines with more.
+  for (int processors = CPU_SETSIZE; processors <= (1 << 20); processors *= 2) {
+    const std::unique_ptr<cpu_set_t, void (*)(cpu_set_t*)> set(CPU_ALLOC(processors),
+                                                               [](cpu_set_t* owned) { CPU_FREE(owned); });
+    const std::size_t size = CPU_ALLOC_SIZE(processors);
+    if (set && ::sched_getaffinity(0, size, set.get()) == 0) {
+      return CPU_COUNT_S(size, set.get());
+    }
+  }
+  return 1;
+}
+
+}  // namespace
+
+DeviceChoice parse_device_choice(std::string_view text) {
+  if (text == "auto") {
+    return DeviceChoice::automatic;
+  }
+  if (text == "cpu") {
+    return DeviceChoice::cpu;
+  }
+  if (text == "cuda") {
+    return DeviceChoice::cuda;
+  }
+  throw Error(ErrorKind::usage, concat("--device ", text, ": expected auto, cpu or cuda"));
+}
+
+at::Device choose_device(DeviceChoice choice, int local_rank) {
+  require(local_rank >= 0, "a local rank is negative");
+  const auto cards = choice == DeviceChoice::cpu || !at::hasCUDA()
+                         ? 0
+                         : static_cast<int>(at::detail::getCUDAHooks().deviceCount());
+  if (cards > 0) {
+    return {at::kCUDA, static_cast<at::DeviceIndex>(local_rank % cards)};
+  }
+  if (choice == DeviceChoice::cuda) {
+    refuse_cuda();
+  }
+  return at::kCPU;
+}
+
+int default_threads(int local_world_size) {
+  require(local_world_size > 0, "a machine has no ranks");
+  return std::max(1, usable_cores() / local_world_size);
+}
+
+std::int64_t peak_memory_bytes() {
+  constexpr std::string_view kField = "VmHWM:";
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with(kField)) {
+      return std::stoll(line.substr(kField.size())) * 1024;
+    }
+  }
+  throw Error(ErrorKind::io, "cannot read the peak memory: /proc/self/status has no VmHWM");
+}
+
+}  // namespace slicereduce

@@ -1,0 +1,87 @@
+#include "core/metrics_log.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "core/error.hpp"
+#include "core/text.hpp"
+
+namespace slicereduce {
+
+namespace {
+
+[[noreturn]] void fail(const char* what, const std::filesystem::path& path, const std::string& why) {
+  throw Error(ErrorKind::io, concat("cannot ", what, " ", path.string(), ": ", why));
+}
+
+bool is_beyond(const nlohmann::json& line, std::int64_t last_step) {
+  const auto step = line.find("step");
+  return step != line.end() && step->is_number() && step->get<double>() > static_cast<double>(last_step);
+}
+
+/// Bytes at the beginning of the file that are whole lines up to `last_step`.
+std::uintmax_t bytes_to_keep(const std::filesystem::path& path, std::int64_t last_step) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) {
+    fail("read", path, std::strerror(errno));
+  }
+  std::uintmax_t kept = 0;
+  std::string text;
+  // A line that ends with the file and not with a newline was torn by a crash.
+  for (int number = 1; std::getline(file, text) && !file.eof(); ++number) {
+    const auto line = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+    if (!line.is_object()) {
+      throw Error(ErrorKind::input, concat(path.string(), ", line ", number,
+                                           ": not a JSON object; remove the line, or move the file away"));
+    }
+    if (is_beyond(line, last_step)) {
+      break;
+    }
+    kept += text.size() + 1;
+  }
+  return kept;
+}
+
+void take_off_the_rest(const std::filesystem::path& path, std::int64_t last_step) {
+  std::error_code problem;
+  if (!std::filesystem::is_regular_file(path, problem)) {
+    return;
+  }
+  const auto kept = bytes_to_keep(path, last_step);
+  if (kept != std::filesystem::file_size(path)) {
+    std::filesystem::resize_file(path, kept, problem);
+    if (problem) {
+      fail("shorten", path, problem.message());
+    }
+  }
+}
+
+}  // namespace
+
+MetricsLog::MetricsLog(const std::filesystem::path& path)
+    : MetricsLog(path, std::numeric_limits<std::int64_t>::max()) {}
+
+MetricsLog::MetricsLog(const std::filesystem::path& path, std::int64_t last_step) : path_(path) {
+  take_off_the_rest(path, last_step);
+  file_.open(path, std::ios::binary | std::ios::app);
+  if (!file_) {
+    fail("write", path, std::strerror(errno));
+  }
+}
+
+MetricsLog MetricsLog::resume(const std::filesystem::path& path, std::int64_t last_step) {
+  return {path, last_step};
+}
+
+void MetricsLog::write(const nlohmann::ordered_json& line) {
+  require(line.is_object(), "a line of metrics is not an object");
+  file_ << line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << '\n' << std::flush;
+  if (!file_) {
+    fail("append to", path_, std::strerror(errno));
+  }
+}
+
+}  // namespace slicereduce

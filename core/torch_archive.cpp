@@ -1,0 +1,221 @@
+#include "core/torch_archive.hpp"
+
+#include <ATen/core/ivalue.h>
+#include <ATen/ops/empty_strided.h>
+#include <caffe2/serialize/file_adapter.h>
+#include <caffe2/serialize/inline_container.h>
+#include <torch/csrc/jit/serialization/pickler.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <fstream>
+#include <utility>
+
+#include "core/error.hpp"
+#include "core/text.hpp"
+
+namespace slicereduce {
+
+namespace {
+
+using caffe2::serialize::PyTorchStreamReader;
+using caffe2::serialize::PyTorchStreamWriter;
+using caffe2::serialize::ReadAdapterInterface;
+
+constexpr std::string_view kZipMagic = "PK\x03\x04";
+constexpr std::string_view kArchiveName = "archive";  // what PyTorchStreamWriter calls what has no path
+
+/// LibTorch's own adapter for memory doesn't look where it reads.
+class MemoryAdapter final : public ReadAdapterInterface {
+ public:
+  explicit MemoryAdapter(std::span<const std::byte> bytes) : bytes_(bytes) {}
+
+  std::size_t size() const override { return bytes_.size(); }
+  std::size_t read(std::uint64_t position, void* out, std::size_t count, const char*) const override {
+    if (position > bytes_.size()) {
+      return 0;
+    }
+    const auto piece = bytes_.subspan(position).first(std::min(count, bytes_.size() - position));
+    std::ranges::copy(piece, static_cast<std::byte*>(out));
+    return piece.size();
+  }
+
+ private:
+  std::span<const std::byte> bytes_;
+};
+
+std::string head_of(const ReadAdapterInterface& file) {
+  std::array<char, 4> head{};
+  const std::size_t count = std::min(file.size(), head.size());
+  return {head.data(), file.read(0, head.data(), count)};
+}
+
+/// The beginning of a local file header that is written before the name: signature to extra length.
+constexpr std::size_t kZipNameOffset = 30;
+
+void refuse_what_is_no_zip(const ReadAdapterInterface& file, const std::string& where) {
+  const std::string head = head_of(file);
+  if (head == kZipMagic) {
+    return;
+  }
+  const bool is_bare_pickle = head.starts_with("\x80");
+  throw Error(ErrorKind::input,
+              is_bare_pickle
+                  ? concat(where,
+                           ": a file of the format before PyTorch 1.6: load it in a current "
+                           "PyTorch and write it again with torch.save")
+                  : concat(where, ": not a file that torch.save writes (it is not a zip archive)"));
+}
+
+}  // namespace
+
+struct TorchArchive::State {
+  State(std::shared_ptr<ReadAdapterInterface> adapter, std::string name)
+      : where(std::move(name)), file(std::move(adapter)) {}
+
+  /// LibTorch's exceptions (and whatever its parsing lets through) as ours.
+  template <typename Call>
+  auto reading(const char* what, const Call& call) const {
+    try {
+      return call();
+    } catch (const c10::Error& error) {
+      fail(concat(what, ": ", error.what_without_backtrace()));
+    } catch (const Error&) {
+      throw;
+    } catch (const std::exception& error) {
+      fail(concat(what, ": ", error.what()));
+    }
+  }
+  [[noreturn]] void fail(const std::string& what) const {
+    throw Error(ErrorKind::input, concat(where, ": damaged or cut short (", what, ")"));
+  }
+
+  std::vector<std::byte> record(const std::string& name) const {
+    return reading("reading a record", [&] {
+      // torch.save compresses nothing: a record that claims more than the file has is a lie, found before
+      // memory is taken for it.
+      const std::size_t size = reader->hasRecord(name) ? reader->getRecordSize(name) : SIZE_MAX;
+      if (size > file->size()) {
+        fail(concat("the record ", name, " is missing or longer than the file"));
+      }
+      std::vector<std::byte> bytes(size);
+      reader->getRecord(name, bytes.data(), bytes.size());
+      return bytes;
+    });
+  }
+
+  void open() {
+    refuse_what_is_no_zip(*file, where);
+    reading("opening the archive", [&] { reader = std::make_unique<PyTorchStreamReader>(file); });
+    if (reading("opening the archive", [&] { return reader->hasRecord("byteorder"); })) {
+      const auto order = record("byteorder");
+      if (std::string_view(reinterpret_cast<const char*>(order.data()), order.size()) != "little") {
+        throw Error(ErrorKind::input, concat(where,
+                                             ": written on a big-endian machine; only little-endian "
+                                             "files are read"));
+      }
+    }
+    pickle = std::make_unique<Pickle>(record("data.pkl"), where);
+  }
+
+  const std::vector<std::byte>& storage(const std::string& key) {
+    // One storage is kept: views of it tend to follow each other, and more would be memory for nothing.
+    if (!loaded_key || *loaded_key != key) {
+      loaded_key.reset();
+      loaded = record(concat("data/", key));
+      loaded_key = key;
+    }
+    return loaded;
+  }
+
+  std::string where;
+  std::shared_ptr<ReadAdapterInterface> file;
+  std::unique_ptr<PyTorchStreamReader> reader;
+  std::unique_ptr<Pickle> pickle;
+  std::optional<std::string> loaded_key;
+  std::vector<std::byte> loaded;
+};
+
+TorchArchive::TorchArchive(const std::filesystem::path& path) {
+  std::error_code problem;
+  if (!std::filesystem::is_regular_file(path, problem) || !std::ifstream(path)) {
+    throw Error(ErrorKind::input, concat("cannot read ", path.string(), ": no such file, or not readable"));
+  }
+  state_ =
+      std::make_unique<State>(std::make_shared<caffe2::serialize::FileAdapter>(path.string()), path.string());
+  state_->open();
+}
+
+TorchArchive::TorchArchive(std::span<const std::byte> bytes, std::string where)
+    : state_(std::make_unique<State>(std::make_shared<MemoryAdapter>(bytes), std::move(where))) {
+  state_->open();
+}
+
+TorchArchive::~TorchArchive() = default;
+
+const PickleValue& TorchArchive::root() const { return state_->pickle->root(); }
+
+at::Tensor TorchArchive::load(const PickledTensor& tensor) {
+  const auto& bytes = state_->storage(std::string(tensor.storage.key));
+  const std::size_t itemsize = c10::elementSize(tensor.storage.dtype);
+  if (bytes.size() / itemsize < static_cast<std::size_t>(tensor.storage.numel)) {
+    state_->fail(concat("the record data/", tensor.storage.key, " holds ", bytes.size(), " bytes, not ",
+                        tensor.storage.numel, " elements of ", itemsize));
+  }
+  at::Tensor result = at::empty_strided(tensor.sizes, tensor.strides, at::dtype(tensor.storage.dtype));
+  const auto used = std::span(bytes).subspan(static_cast<std::size_t>(tensor.offset) * itemsize,
+                                             static_cast<std::size_t>(tensor.extent) * itemsize);
+  std::ranges::copy(used, static_cast<std::byte*>(result.data_ptr()));
+  return result;
+}
+
+at::Tensor to_own_storage(const at::Tensor& tensor) {
+  require(is_storable(tensor.scalar_type()), "a tensor of a dtype that state dicts don't hold");
+  const at::Tensor host = tensor.detach().cpu();
+  const bool alone = host.storage().nbytes() == host.nbytes() && host.is_non_overlapping_and_dense();
+  return alone ? host : host.clone(at::MemoryFormat::Preserve);
+}
+
+std::vector<std::byte> to_torch_archive(const c10::IValue& root, const std::string& first_record) {
+  std::string pickle;
+  torch::jit::Pickler pickler([&](const char* data, std::size_t size) { pickle.append(data, size); }, nullptr,
+                              nullptr, nullptr, nullptr, /*tag_aggregates=*/false);
+  pickler.protocol();
+  pickler.pushIValue(root);
+  pickler.stop();
+
+  std::size_t total = pickle.size();
+  for (const auto& tensor : pickler.tensorData()) {
+    total += tensor.storage().nbytes() + 512;  // and what the zip says about it
+  }
+  std::vector<std::byte> bytes;
+  bytes.reserve(total);
+  PyTorchStreamWriter writer([&](const void* data, std::size_t size) {
+    const auto* begin = static_cast<const std::byte*>(data);
+    bytes.insert(bytes.end(), begin, begin + size);
+    return size;
+  });
+  if (!first_record.empty()) {
+    writer.writeRecord(first_record, "", 0);
+  }
+  writer.writeRecord("data.pkl", pickle.data(), pickle.size());
+  writer.writeRecord("byteorder", "little", 6);
+  for (std::size_t i = 0; i < pickler.tensorData().size(); ++i) {
+    const auto& storage = pickler.tensorData()[i].storage();
+    writer.writeRecord(concat("data/", i), storage.data(), storage.nbytes());
+  }
+  writer.writeEndOfFile();
+  return bytes;
+}
+
+bool begins_with_record(std::span<const std::byte> bytes, const std::string& first_record) {
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  const std::string name = concat(kArchiveName, '/', first_record);
+  const std::string_view head = text.substr(0, kZipMagic.size());
+  const std::string_view named =
+      text.size() > kZipNameOffset ? text.substr(kZipNameOffset, name.size()) : std::string_view{};
+  return kZipMagic.starts_with(head) && std::string_view(name).starts_with(named);
+}
+
+}  // namespace slicereduce

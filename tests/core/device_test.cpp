@@ -1,0 +1,81 @@
+#include "core/device.hpp"
+
+#include <ATen/Context.h>
+#include <gtest/gtest.h>
+#include <sched.h>
+
+#include <cstdint>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/error.hpp"
+
+namespace slicereduce {
+namespace {
+
+TEST(Device, ParsesItsThreeChoices) {
+  EXPECT_EQ(parse_device_choice("auto"), DeviceChoice::automatic);
+  EXPECT_EQ(parse_device_choice("cpu"), DeviceChoice::cpu);
+  EXPECT_EQ(parse_device_choice("cuda"), DeviceChoice::cuda);
+  try {
+    (void)parse_device_choice("tpu");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::usage);
+    EXPECT_NE(std::string(error.what()).find("tpu"), std::string::npos);
+  }
+}
+
+TEST(Device, CpuIsTheCpuOnEveryRank) {
+  EXPECT_EQ(choose_device(DeviceChoice::cpu, 0), at::kCPU);
+  EXPECT_EQ(choose_device(DeviceChoice::cpu, 7), at::kCPU);
+}
+
+TEST(Device, CudaWhereThereIsNoneIsBadUsageAndAutomaticIsTheCpu) {
+  if (at::hasCUDA()) {
+    EXPECT_EQ(choose_device(DeviceChoice::cuda, 0), at::Device(at::kCUDA, 0));
+    EXPECT_EQ(choose_device(DeviceChoice::automatic, 0), at::Device(at::kCUDA, 0));
+    return;
+  }
+  EXPECT_EQ(choose_device(DeviceChoice::automatic, 1), at::kCPU);
+  try {
+    (void)choose_device(DeviceChoice::cuda, 0);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::usage);
+    EXPECT_NE(std::string(error.what()).find("--device cpu"), std::string::npos);
+  }
+}
+
+TEST(DefaultThreads, AreTheUsableCoresSharedOut) {
+  const int alone = default_threads(1);
+  EXPECT_GE(alone, 1);
+  EXPECT_EQ(default_threads(2), std::max(1, alone / 2));
+  EXPECT_EQ(default_threads(1'000'000), 1);
+}
+
+TEST(DefaultThreads, FollowTheAffinityOfTheProcess) {
+  // In a thread of its own: the affinity of the others stays.
+  std::thread([] {
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(::sched_getcpu(), &one);
+    ASSERT_EQ(::sched_setaffinity(0, sizeof(one), &one), 0);
+    EXPECT_EQ(default_threads(1), 1);
+  }).join();
+}
+
+TEST(PeakMemory, GrowsWithWhatIsTouchedAndStays) {
+  const std::int64_t before = peak_memory_bytes();
+  constexpr std::size_t kBytes = 64 << 20;
+  {
+    std::vector<char> block(kBytes, 1);
+    EXPECT_EQ(block.back(), 1);
+  }
+  EXPECT_GE(peak_memory_bytes(), before);
+  EXPECT_GE(peak_memory_bytes(), static_cast<std::int64_t>(kBytes));
+}
+
+}  // namespace
+}  // namespace slicereduce

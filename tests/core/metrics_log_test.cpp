@@ -1,0 +1,95 @@
+#include "core/metrics_log.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+
+#include "core/error.hpp"
+
+namespace slicereduce {
+namespace {
+
+class MetricsLogFile : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = (std::filesystem::temp_directory_path() / "metrics_log.XXXXXX").string();
+    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+    folder_ = pattern;
+    path_ = folder_ / "metrics.jsonl";
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  std::string content() const {
+    std::stringstream text;
+    text << std::ifstream(path_).rdbuf();
+    return text.str();
+  }
+  void put(const std::string& text) const { std::ofstream(path_) << text; }
+
+  std::filesystem::path folder_;
+  std::filesystem::path path_;
+};
+
+TEST_F(MetricsLogFile, EachLineIsThereAtOnceInTheOrderOfItsKeys) {
+  MetricsLog log(path_);
+  log.write({{"step", 1}, {"loss", 0.5}});
+  EXPECT_EQ(content(), "{\"step\":1,\"loss\":0.5}\n");
+  log.write({{"epoch", 0}, {"network", "dense"}});
+  EXPECT_EQ(content(), "{\"step\":1,\"loss\":0.5}\n{\"epoch\":0,\"network\":\"dense\"}\n");
+}
+
+TEST_F(MetricsLogFile, WhatIsNotFiniteIsNull) {
+  MetricsLog(path_).write({{"loss", std::nan("")}, {"lr", INFINITY}});
+  EXPECT_EQ(content(), "{\"loss\":null,\"lr\":null}\n");
+}
+
+TEST_F(MetricsLogFile, BytesThatAreNotTextDoNotStopARun) {
+  MetricsLog(path_).write({{"note", "\xff"}});
+  EXPECT_TRUE(nlohmann::json::parse(content()).is_object());
+}
+
+TEST_F(MetricsLogFile, OpeningAppends) {
+  MetricsLog(path_).write({{"step", 1}});
+  MetricsLog(path_).write({{"step", 2}});
+  EXPECT_EQ(content(), "{\"step\":1}\n{\"step\":2}\n");
+}
+
+TEST_F(MetricsLogFile, ResumingTakesOffWhatIsDoneAgain) {
+  put("{\"step\":1}\n{\"step\":2}\n{\"network\":\"dense\"}\n{\"step\":3}\n{\"network\":\"dense\"}\n{\"step\":"
+      "4}\n");
+  MetricsLog log = MetricsLog::resume(path_, 2);
+  EXPECT_EQ(content(), "{\"step\":1}\n{\"step\":2}\n{\"network\":\"dense\"}\n");
+  log.write({{"step", 3}});
+  EXPECT_EQ(content(), "{\"step\":1}\n{\"step\":2}\n{\"network\":\"dense\"}\n{\"step\":3}\n");
+}
+
+TEST_F(MetricsLogFile, ALineTornByACrashIsTakenOff) {
+  put("{\"step\":1}\n{\"step\":2}");
+  MetricsLog(path_).write({{"step", 2}});
+  EXPECT_EQ(content(), "{\"step\":1}\n{\"step\":2}\n");
+}
+
+TEST_F(MetricsLogFile, AFileOfAnotherKindIsLeftAlone) {
+  const std::string notes = "{\"step\":1}\nmy notes\n{\"step\":2}\n";
+  put(notes);
+  try {
+    MetricsLog log(path_);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::input);
+    EXPECT_NE(std::string(error.what()).find("line 2"), std::string::npos) << error.what();
+  }
+  EXPECT_EQ(content(), notes);
+}
+
+TEST_F(MetricsLogFile, AFullDiskIsAnError) {
+  MetricsLog full("/dev/full");
+  EXPECT_THROW(full.write({{"step", 1}}), Error);
+  EXPECT_THROW(MetricsLog(folder_ / "missing" / "metrics.jsonl"), Error);
+}
+
+}  // namespace
+}  // namespace slicereduce

@@ -1,0 +1,166 @@
+#include "core/state_dict.hpp"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <random>
+#include <string>
+
+#include "core/atomic_file.hpp"
+#include "core/error.hpp"
+
+namespace slicereduce {
+namespace {
+
+class StateDictFile : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = (std::filesystem::temp_directory_path() / "state_dict.XXXXXX").string();
+    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+    folder_ = pattern;
+    path_ = folder_ / "weights.pt";
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  std::filesystem::path folder_;
+  std::filesystem::path path_;
+};
+
+TEST_F(StateDictFile, ComesBackInOrderAndBitByBit) {
+  const StateDict dict{{"z", at::arange(6, at::kFloat).view({2, 3})},
+                       {"a", at::arange(3, at::kBFloat16)},
+                       {"scalar", at::scalar_tensor(7, at::kLong)},
+                       {"empty", at::empty({0, 3})}};
+  write_state_dict(path_, dict);
+  const StateDict back = read_state_dict(path_);
+  ASSERT_EQ(back.size(), dict.size());
+  for (std::size_t i = 0; i < dict.size(); ++i) {
+    EXPECT_EQ(back[i].first, dict[i].first);
+    EXPECT_EQ(back[i].second.dtype(), dict[i].second.dtype());
+    EXPECT_TRUE(at::equal(back[i].second, dict[i].second)) << dict[i].first;
+  }
+}
+
+TEST_F(StateDictFile, ChannelsLastStays) {
+  write_state_dict(path_, {{"w", at::rand({2, 3, 4, 5}).contiguous(at::MemoryFormat::ChannelsLast)}});
+  EXPECT_TRUE(read_state_dict(path_)[0].second.is_contiguous(at::MemoryFormat::ChannelsLast));
+}
+
+TEST_F(StateDictFile, AViewDoesNotBringItsStorage) {
+  const at::Tensor bucket = at::arange(100'000, at::kFloat);
+  write_state_dict(path_, {{"first", bucket.slice(0, 0, 10)}, {"second", bucket.slice(0, 10, 20)}});
+  EXPECT_LT(std::filesystem::file_size(path_), 10'000U);
+  EXPECT_TRUE(at::equal(read_state_dict(path_)[1].second, bucket.slice(0, 10, 20)));
+}
+
+TEST_F(StateDictFile, NamesThatShareATensorEachOwnTheirs) {
+  const at::Tensor tied = at::ones({4});
+  write_state_dict(path_, {{"encoder", tied}, {"decoder", tied}});
+  const StateDict back = read_state_dict(path_);
+  back[0].second.fill_(2);
+  EXPECT_TRUE(at::equal(back[1].second, at::ones({4})));
+}
+
+TEST_F(StateDictFile, AParameterIsWrittenWithoutItsGradient) {
+  write_state_dict(path_, {{"w", at::ones({2}).requires_grad_(true)}});
+  EXPECT_FALSE(read_state_dict(path_)[0].second.requires_grad());
+}
+
+TEST_F(StateDictFile, ExtrasComeBack) {
+  const StateExtras extras{{"epoch", std::int64_t{-3}},
+                           {"lr", 0.1},
+                           {"arch", std::string("resnet18")},
+                           {"channels", std::vector<std::int64_t>{0, 1'000, 70'000, std::int64_t{1} << 40}}};
+  write_state_dict(path_, {{"w", at::ones({1})}}, extras);
+  EXPECT_EQ(read_state_file(path_).extras, extras);
+}
+
+TEST_F(StateDictFile, TheSameContentGivesTheSameBytes) {
+  const StateDict dict{{"w", at::arange(10, at::kFloat)}};
+  write_state_dict(path_, dict);
+  const auto first = read_whole(path_);
+  write_state_dict(path_, dict);
+  EXPECT_EQ(read_whole(path_), first);
+}
+
+TEST_F(StateDictFile, TheDistributedPrefixIsTakenOffWhereAllHaveIt) {
+  write_state_dict(path_, {{"module.a", at::ones({1})}, {"module.b", at::ones({1})}});
+  EXPECT_NE(find_tensor(read_state_dict(path_), "a"), nullptr);
+  write_state_dict(path_, {{"module.a", at::ones({1})}, {"b", at::ones({1})}});
+  EXPECT_NE(find_tensor(read_state_dict(path_), "module.a"), nullptr);
+}
+
+TEST_F(StateDictFile, ANameIsWrittenOnce) {
+  const at::Tensor one = at::ones({1});
+  EXPECT_THROW(write_state_dict(path_, {{"w", one}, {"w", one}}), Error);
+  EXPECT_THROW(write_state_dict(path_, {{"w", one}}, {{"w", std::int64_t{1}}}), Error);
+  EXPECT_FALSE(std::filesystem::exists(path_));
+}
+
+TEST_F(StateDictFile, DtypesThatCouldNotBeReadAreNotWritten) {
+  EXPECT_THROW(write_state_dict(path_, {{"w", at::ones({1}, at::kComplexFloat)}}), Error);
+}
+
+TEST_F(StateDictFile, OtherFilesAreRefused) {
+  const auto kind_of_refusal = [&] {
+    try {
+      (void)read_state_dict(path_);
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find(path_.string()), std::string::npos) << error.what();
+      return error.kind();
+    }
+    return ErrorKind::invariant;
+  };
+  EXPECT_EQ(kind_of_refusal(), ErrorKind::input) << "missing";
+  for (const char* content : {"", "PK", "PK\x03\x04", "a text that is no archive", "\x80\x02}q."}) {
+    std::ofstream(path_, std::ios::trunc) << content;
+    EXPECT_EQ(kind_of_refusal(), ErrorKind::input) << content;
+  }
+}
+
+// A file has no checksum that is looked at, so a flipped byte may go unseen; it must never do more than
+// give an Error or other numbers.
+TEST_F(StateDictFile, DamageGivesAnErrorOrOtherNumbers) {
+  write_state_dict(path_, {{"a", at::arange(6, at::kFloat).view({2, 3})}, {"b", at::arange(3, at::kLong)}},
+                   {{"sets", std::vector<std::int64_t>{1, 2}}});
+  const auto whole = read_whole(path_);
+  int refused = 0;
+  const auto try_to_read = [&](const std::vector<std::byte>& bytes) {
+    write_atomically(path_, bytes);
+    try {
+      (void)read_state_file(path_);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::input) << error.what();
+      ++refused;
+    }
+  };
+  std::mt19937 random(5);
+  for (int i = 0; i < 1'500; ++i) {
+    auto bytes = whole;
+    bytes[random() % bytes.size()] = static_cast<std::byte>(random());
+    try_to_read(bytes);
+  }
+  const int refused_before = refused;
+  EXPECT_GT(refused_before, 0);
+  constexpr int kCuts = 100;
+  for (int i = 0; i < kCuts; ++i) {
+    try_to_read({whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(random() % whole.size())});
+  }
+  EXPECT_EQ(refused - refused_before, kCuts);
+}
+
+TEST(StateDict, LookUpNamesWhatIsMissing) {
+  const StateDict dict{{"w", at::ones({1})}};
+  EXPECT_EQ(find_tensor(dict, "x"), nullptr);
+  EXPECT_TRUE(tensor_named(dict, "w", "f.pt").is_same(dict[0].second));
+  try {
+    (void)tensor_named(dict, "x", "f.pt");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("f.pt: holds no tensor x"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace slicereduce

@@ -1,0 +1,168 @@
+#include "models/network.hpp"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "core/error.hpp"
+#include "tests/support/tiny_network.hpp"
+
+namespace slicereduce {
+namespace {
+
+using testing::layout_of;
+using testing::random_images;
+using testing::random_plan;
+using testing::shake_norms;
+
+struct Outcome {
+  at::Tensor logits;
+  std::vector<at::Tensor> gradients;  // dense, zero where the plan leaves something out
+};
+
+Outcome run(const Network& network, const Plan& plan, const at::Tensor& images, NormStatistics& statistics) {
+  CompactNetwork compact;
+  network.gather(plan, Precision::fp32, compact);
+  const at::Tensor logits = network.forward(compact, images, statistics, {});
+  logits.square().sum().backward();
+  Outcome outcome{.logits = logits.detach(), .gradients = {}};
+  for (std::size_t p = 0; p < compact.leaves.size(); ++p) {
+    const at::Tensor gradient = compact.leaves[p].grad();
+    const at::Tensor flat =
+        (gradient.dim() == 4 ? gradient.permute({0, 2, 3, 1}).reshape({-1}) : gradient.reshape({-1}))
+            .contiguous();
+    outcome.gradients.push_back(scatter_slices(network.layout().parameters[p], plan, flat));
+  }
+  return outcome;
+}
+
+void expect_close(const at::Tensor& a, const at::Tensor& b, double relative, const std::string& what) {
+  EXPECT_LE((a - b).norm().item<double>(), relative * (b.norm().item<double>() + 1e-12)) << what;
+}
+
+void expect_coupled_equals_uncoupled(const std::string& arch, const std::string& sampler) {
+  Network coupled(layout_of(arch, Coupling::block), 1);
+  Network uncoupled(layout_of(arch, Coupling::none), 1);
+  at::manual_seed(4);
+  shake_norms(coupled);
+  for (std::size_t p = 0; p < coupled.parameters().size(); ++p) {
+    uncoupled.parameters()[p].value.copy_(coupled.parameters()[p].value);
+  }
+  const Plan plan = random_plan(coupled.layout(), 2, sampler);
+  const at::Tensor images = random_images(4, 32);
+  NormStatistics first = NormStatistics::initial(coupled.layout());
+  NormStatistics second = first.clone();
+  const Outcome a = run(coupled, plan, images, first);
+  const Outcome b = run(uncoupled, plan, images, second);
+  expect_close(a.logits, b.logits, 1e-4, arch + " logits");
+  for (std::size_t p = 0; p < a.gradients.size(); ++p) {
+    // The rows that coupling leaves out have a gradient of exactly zero in the uncoupled network too.
+    expect_close(a.gradients[p], b.gradients[p], 2e-3, arch + " " + coupled.layout().parameters[p].name);
+  }
+}
+
+TEST(Network, CoupledEqualsUncoupledOnTheSameSets) {
+  expect_coupled_equals_uncoupled("resnet18", "uniform");
+  expect_coupled_equals_uncoupled("resnet50", "uniform");
+  expect_coupled_equals_uncoupled("resnet20", "uniform");
+}
+
+TEST(Network, CoupledEqualsUncoupledWithScaledSamplers) {
+  expect_coupled_equals_uncoupled("resnet18", "proportional");
+  expect_coupled_equals_uncoupled("resnet20", "bernoulli");
+}
+
+TEST(Network, LeavesThatShareMemoryComputeWhatCopiesCompute) {
+  Network network(layout_of("resnet20"), 3);
+  const at::Tensor images = random_images(2, 16);
+  CompactNetwork shared;
+  network.gather(Plan::full(network.layout().sites), Precision::fp32, shared);
+  CompactNetwork copied = shared;
+  for (auto& leaf : copied.leaves) {
+    leaf = leaf.detach().clone().set_requires_grad(true);
+  }
+  NormStatistics statistics = network.statistics().clone();
+  EXPECT_TRUE(at::equal(network.forward(shared, images, statistics, {}),
+                        network.forward(copied, images, statistics, {})));
+}
+
+TEST(Network, GatherNeverWritesIntoTheDenseWeights) {
+  Network network(layout_of("resnet20"), 3);
+  const std::uint64_t before = network.weights_digest();
+  CompactNetwork compact;
+  network.gather(Plan::full(network.layout().sites), Precision::fp32, compact);  // leaves share memory
+  network.gather(random_plan(network.layout(), 1), Precision::fp32, compact);    // leaves of their own
+  network.gather(random_plan(network.layout(), 2), Precision::fp32, compact);    // the same ones again
+  network.gather(Plan::full(network.layout().sites), Precision::bf16, compact);
+  network.gather(Plan::full(network.layout().sites), Precision::fp32, compact);
+  network.gather(random_plan(network.layout(), 3), Precision::fp32, compact);
+  EXPECT_EQ(network.weights_digest(), before);
+}
+
+TEST(Network, StatisticsOutsideTheSetsStayAsTheyAre) {
+  Network network(layout_of("resnet18"), 3);
+  const Plan plan = random_plan(network.layout(), 1);
+  CompactNetwork compact;
+  network.gather(plan, Precision::fp32, compact);
+  NormStatistics statistics = NormStatistics::initial(network.layout());
+  (void)network.forward(compact, random_images(2, 32), statistics, {});
+  for (std::size_t i = 0; i < network.layout().statistics.size(); ++i) {
+    const auto& norm = network.layout().statistics[i];
+    const std::int64_t moved = statistics.mean[i].count_nonzero().item<std::int64_t>();
+    EXPECT_EQ(moved, norm.site ? plan.sets[*norm.site].size() : norm.channels) << norm.name;
+  }
+}
+
+TEST(Network, EvaluationDoesNotMoveStatistics) {
+  Network network(layout_of("resnet20"), 3);
+  CompactNetwork compact;
+  network.gather(random_plan(network.layout(), 1), Precision::fp32, compact);
+  NormStatistics statistics = network.statistics().clone();
+  (void)network.forward(compact, random_images(2, 16), statistics, {.batch_statistics = false});
+  for (std::size_t i = 0; i < statistics.mean.size(); ++i) {
+    EXPECT_TRUE(at::equal(statistics.mean[i], network.statistics().mean[i]));
+    EXPECT_TRUE(at::equal(statistics.variance[i], network.statistics().variance[i]));
+  }
+}
+
+TEST(Network, Bf16StaysNearFp32) {
+  Network network(layout_of("resnet18"), 3);
+  const Plan plan = random_plan(network.layout(), 1);
+  const at::Tensor images = random_images(8, 32);
+  CompactNetwork exact;
+  CompactNetwork lowered;
+  network.gather(plan, Precision::fp32, exact);
+  network.gather(plan, Precision::bf16, lowered);
+  EXPECT_EQ(lowered.leaves[0].scalar_type(), at::kBFloat16);
+  EXPECT_EQ(lowered.leaves[1].scalar_type(), at::kFloat);  // batch norm's
+  NormStatistics statistics = network.statistics().clone();
+  const at::Tensor a = network.forward(exact, images, statistics, {});
+  const at::Tensor b = network.forward(lowered, images, statistics, {});
+  EXPECT_EQ(b.scalar_type(), at::kFloat);
+  expect_close(b, a, 0.1, "bf16 logits");
+}
+
+TEST(Network, StartsFromItsSeed) {
+  const Layout layout = layout_of("resnet20");
+  EXPECT_EQ(Network(layout, 5).weights_digest(), Network(layout, 5).weights_digest());
+  EXPECT_NE(Network(layout, 5).weights_digest(), Network(layout, 6).weights_digest());
+}
+
+TEST(Network, SampledClassifierReadsItsChannelsAlone) {
+  Network network(layout_of("resnet20", Coupling::block, true), 3);
+  Plan plan = Plan::full(network.layout().sites);
+  plan.sets[*network.layout().classifier_site].kept = {3, 40};
+  CompactNetwork compact;
+  network.gather(plan, Precision::fp32, compact);
+  EXPECT_EQ(compact.leaves[network.layout().classifier_weight].size(1), 2);
+  NormStatistics statistics = network.statistics().clone();
+  EXPECT_EQ(network.forward(compact, random_images(2, 16), statistics, {}).size(1), 10);
+}
+
+TEST(Precision, RoundTripsItsNames) {
+  EXPECT_EQ(parse_precision(to_string(Precision::bf16)), Precision::bf16);
+  EXPECT_EQ(parse_precision(to_string(Precision::fp32)), Precision::fp32);
+  EXPECT_THROW((void)parse_precision("fp8"), Error);
+}
+
+}  // namespace
+}  // namespace slicereduce

@@ -1,0 +1,207 @@
+#include "sampling/sampler.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "core/error.hpp"
+
+namespace slicereduce {
+namespace {
+
+constexpr SampleSize kPublished{.ratio = 0.5, .minimal_k = 1, .channel_multiple = 1};
+
+std::vector<float> random_norms(std::int64_t channels, std::uint64_t seed) {
+  RandomStream random(seed, RandomPurpose::weights, 0, 0);
+  std::vector<float> norms(channels);
+  for (float& norm : norms) {
+    norm = static_cast<float>(random.uniform() * 3);
+  }
+  return norms;
+}
+
+ChannelSet draw(const std::string& sampler, const std::vector<float>& norms, const SampleSize& size,
+                std::uint64_t step = 0) {
+  RandomStream random(11, RandomPurpose::plan, step, 0);
+  ChannelSet set = make_sampler(sampler)->draw(norms, size, random);
+  set.check();
+  return set;
+}
+
+/// p_c of the samplers' documentation.
+std::vector<double> mixed_probabilities(const std::vector<float>& norms) {
+  const double sum = std::accumulate(norms.begin(), norms.end(), 0.0);
+  std::vector<double> p;
+  for (const float norm : norms) {
+    p.push_back(0.9 * norm / sum + 0.1 / static_cast<double>(norms.size()));
+  }
+  return p;
+}
+
+TEST(SampleSize, FollowsThePublishedFormula) {
+  for (const double ratio : {0.1, 0.25, 1.0 / 3, 0.5, 0.99, 1.0}) {
+    for (const std::int64_t minimal : {1, 10, 64}) {
+      for (const std::int64_t channels : {3, 16, 64, 100, 2048}) {
+        const SampleSize size{.ratio = ratio, .minimal_k = minimal, .channel_multiple = 1};
+        const auto expected =
+            std::min(std::max(static_cast<std::int64_t>(channels * ratio), minimal), channels);
+        EXPECT_EQ(size.kept(channels), expected) << ratio << ' ' << minimal << ' ' << channels;
+      }
+    }
+  }
+}
+
+TEST(SampleSize, RoundsUpToTheMultipleWhereChannelsAllow) {
+  const SampleSize size{.ratio = 1.0 / 3, .minimal_k = 1, .channel_multiple = 8};
+  EXPECT_EQ(size.kept(64), 24);  // 21
+  EXPECT_EQ(size.kept(48), 16);  // 16
+  EXPECT_EQ(size.kept(6), 6);    // 2, rounded up to 8, but there are 6
+}
+
+TEST(SampleSize, RefusesWhatIsNoRatio) {
+  for (const double ratio : {0.0, -0.5, 1.5, std::nan(""), std::numeric_limits<double>::infinity()}) {
+    SampleSize size;
+    size.ratio = ratio;
+    EXPECT_THROW(size.validate(), Error) << ratio;
+  }
+  EXPECT_THROW((SampleSize{.ratio = 0.5, .minimal_k = 0, .channel_multiple = 1}.validate()), Error);
+  EXPECT_THROW((SampleSize{.ratio = 0.5, .minimal_k = 1, .channel_multiple = 0}.validate()), Error);
+}
+
+TEST(MakeSampler, NamesTheSamplersItKnows) {
+  for (const auto& name : sampler_names()) {
+    EXPECT_NE(make_sampler(name), nullptr);
+  }
+  try {
+    (void)make_sampler("best");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("adaptive"), std::string::npos);
+  }
+}
+
+TEST(EverySampler, DrawsAValidSetAndTheSameOneAgain) {
+  for (const auto& name : sampler_names()) {
+    for (const std::int64_t channels : {1, 2, 7, 64, 513}) {
+      const auto norms = random_norms(channels, 3);
+      EXPECT_EQ(draw(name, norms, kPublished), draw(name, norms, kPublished)) << name;
+      const std::vector<float> zero(channels, 0.0F);
+      EXPECT_EQ(draw(name, zero, kPublished).channels, channels) << name;
+    }
+  }
+}
+
+TEST(EverySampler, OfFixedSizeKeepsTheSizeItPromises) {
+  for (const auto& name : sampler_names()) {
+    if (make_sampler(name)->fixed_size()) {
+      for (std::uint64_t step = 0; step < 20; ++step) {
+        EXPECT_EQ(draw(name, random_norms(100, step), kPublished, step).size(), 50) << name;
+      }
+    }
+  }
+}
+
+TEST(TopK, IsTheBruteForceChoiceWithTiesToTheLowerIndex) {
+  for (std::uint64_t seed = 0; seed < 50; ++seed) {
+    auto norms = random_norms(40, seed);
+    for (float& norm : norms) {
+      norm = std::round(norm * 4);  // many ties
+    }
+    std::vector<std::int32_t> order(norms.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return norms[a] > norms[b]; });
+    std::vector<std::int32_t> expected(order.begin(), order.begin() + 20);
+    std::sort(expected.begin(), expected.end());
+    EXPECT_EQ(draw("topk", norms, kPublished).kept, expected);
+  }
+}
+
+TEST(Adaptive, IsTheSmallestSetThatHoldsTheShare) {
+  for (std::uint64_t seed = 0; seed < 50; ++seed) {
+    const auto norms = random_norms(33, seed);
+    const auto set = draw("adaptive", norms, {.ratio = 0.7, .minimal_k = 1, .channel_multiple = 1});
+    double held = 0;
+    float least = 1e9F;
+    for (const auto c : set.kept) {
+      held += norms[c];
+      least = std::min(least, norms[c]);
+    }
+    const double target = 0.7 * std::accumulate(norms.begin(), norms.end(), 0.0);
+    EXPECT_GE(held, target * (1 - 1e-6));
+    EXPECT_LT(held - least, target);
+  }
+}
+
+/// The mean of many draws of sum_c kept scale_c x_c, against sum_c x_c, within five standard errors.
+void expect_unbiased(const std::string& sampler) {
+  const auto norms = random_norms(24, 5);
+  const auto x = random_norms(24, 6);
+  const double exact = std::accumulate(x.begin(), x.end(), 0.0);
+  constexpr int kDraws = 20'000;
+  double sum = 0;
+  double squares = 0;
+  for (int i = 0; i < kDraws; ++i) {
+    const auto set = draw(sampler, norms, kPublished, i);
+    double estimate = 0;
+    for (std::size_t j = 0; j < set.kept.size(); ++j) {
+      estimate += static_cast<double>(set.scale[j]) * x[set.kept[j]];
+    }
+    sum += estimate;
+    squares += estimate * estimate;
+  }
+  const double mean = sum / kDraws;
+  const double error = std::sqrt((squares / kDraws - mean * mean) / kDraws);
+  EXPECT_NEAR(mean, exact, 5 * error) << sampler;
+}
+
+TEST(Proportional, IsUnbiased) { expect_unbiased("proportional"); }
+TEST(Bernoulli, IsUnbiased) { expect_unbiased("bernoulli"); }
+
+TEST(Bernoulli, KeepsEachChannelWithItsProbability) {
+  const auto norms = random_norms(24, 7);
+  const auto p = mixed_probabilities(norms);
+  std::vector<int> counts(norms.size(), 0);
+  constexpr int kDraws = 20'000;
+  for (int i = 0; i < kDraws; ++i) {
+    for (const auto c : draw("bernoulli", norms, kPublished, i).kept) {
+      ++counts[c];
+    }
+  }
+  for (std::size_t c = 0; c < p.size(); ++c) {
+    const double q = std::min(1.0, 12 * p[c]);
+    EXPECT_NEAR(counts[c] / static_cast<double>(kDraws), q, 5 * std::sqrt(q * (1 - q) / kDraws) + 1e-12) << c;
+  }
+}
+
+TEST(Gumbel, FirstChoiceFollowsTheProbabilities) {
+  const auto norms = random_norms(10, 8);
+  const auto p = mixed_probabilities(norms);
+  std::vector<int> counts(norms.size(), 0);
+  constexpr int kDraws = 20'000;
+  for (int i = 0; i < kDraws; ++i) {
+    ++counts[draw("gumbel", norms, {.ratio = 0.1, .minimal_k = 1, .channel_multiple = 1}, i).kept.front()];
+  }
+  for (std::size_t c = 0; c < p.size(); ++c) {
+    EXPECT_NEAR(counts[c] / static_cast<double>(kDraws), p[c], 5 * std::sqrt(p[c] * (1 - p[c]) / kDraws))
+        << c;
+  }
+}
+
+TEST(Uniform, KeepsAllChannelsEquallyOften) {
+  const auto norms = random_norms(10, 9);
+  std::vector<int> counts(norms.size(), 0);
+  constexpr int kDraws = 20'000;
+  for (int i = 0; i < kDraws; ++i) {
+    for (const auto c : draw("uniform", norms, kPublished, i).kept) {
+      ++counts[c];
+    }
+  }
+  for (const int count : counts) {
+    EXPECT_NEAR(count / static_cast<double>(kDraws), 0.5, 5 * std::sqrt(0.25 / kDraws));
+  }
+}
+
+}  // namespace
+}  // namespace slicereduce

@@ -1,0 +1,62 @@
+#include "sampling/sliced_parameter.hpp"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "core/error.hpp"
+#include "tests/support/random_parameters.hpp"
+
+namespace slicereduce {
+namespace {
+
+using testing::in_memory_order;
+using testing::RandomParameters;
+using testing::reference_slices;
+
+TEST(GatherSlices, EqualsIndexSelectInBothPrecisions) {
+  RandomParameters random(1);
+  for (std::uint64_t step = 0; step < 10; ++step) {
+    const Plan plan = random.random_plan(step);
+    for (const auto& parameter : random.parameters) {
+      const at::Tensor expected = reference_slices(parameter.value, parameter.shape, plan);
+      for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+        const at::Tensor leaf = SlicedParameter::allocate(parameter.shape.compact_sizes(plan), dtype);
+        gather_slices(parameter, plan, leaf);
+        EXPECT_TRUE(at::equal(leaf, expected.to(dtype))) << parameter.shape.name;
+      }
+    }
+  }
+}
+
+TEST(GatherSlices, RefusesALeafOfAnotherShape) {
+  RandomParameters random(1);
+  const Plan plan = random.random_plan(0);
+  const at::Tensor leaf = SlicedParameter::allocate(random.parameters[0].shape.sizes, at::kFloat);
+  EXPECT_THROW(gather_slices(random.parameters[0], plan, leaf), Error);
+}
+
+TEST(ScatterSlices, PutsEveryValueBackAndZeroElsewhere) {
+  RandomParameters random(2);
+  const Plan plan = random.random_plan(3);
+  for (const auto& parameter : random.parameters) {
+    for (const auto dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
+      const at::Tensor slices = reference_slices(parameter.value, parameter.shape, plan).to(dtype);
+      const at::Tensor dense = scatter_slices(parameter.shape, plan, in_memory_order(slices).contiguous());
+      EXPECT_TRUE(at::equal(reference_slices(dense, parameter.shape, plan), slices.to(at::kFloat)));
+      EXPECT_EQ(dense.count_nonzero().item<std::int64_t>(), slices.count_nonzero().item<std::int64_t>());
+    }
+  }
+}
+
+TEST(ParameterShape, CountsWhatAPlanLeaves) {
+  RandomParameters random(3);
+  const Plan plan = random.random_plan(0);  // keeps 8 of 20 and 9 of 24
+  EXPECT_EQ(random.parameters[0].shape.compact_sizes(plan), (std::vector<std::int64_t>{9, 8, 3, 3}));
+  EXPECT_EQ(random.parameters[1].shape.compact_numel(plan), 9);
+  EXPECT_EQ(random.parameters[3].shape.compact_numel(plan), random.parameters[3].shape.numel());
+  EXPECT_TRUE(random.parameters[3].shape.whole(plan));
+  EXPECT_FALSE(random.parameters[0].shape.whole(plan));
+}
+
+}  // namespace
+}  // namespace slicereduce

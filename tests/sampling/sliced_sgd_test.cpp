@@ -1,0 +1,145 @@
+#include "sampling/sliced_sgd.hpp"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+
+#include "core/error.hpp"
+#include "tests/support/random_parameters.hpp"
+
+namespace slicereduce {
+namespace {
+
+using testing::in_memory_order;
+using testing::RandomParameters;
+
+/// torch.optim.SGD's update, in float64, dense.
+struct SlowSgd {
+  at::Tensor w;
+  at::Tensor m;
+
+  void apply(const at::Tensor& gradient, double lr, const SgdConfig& config, bool decays) {
+    const at::Tensor d = gradient + (decays ? config.weight_decay : 0.0) * w;
+    m = config.momentum * m + d;
+    w = w - lr * (config.nesterov ? d + config.momentum * m : m);
+  }
+};
+
+void expect_follows_the_slow_one(const SgdConfig& config, at::ScalarType wire) {
+  RandomParameters random(5);
+  SlicedSgd sgd(random.parameters, random.sites, config);
+  std::vector<SlowSgd> slow;
+  for (const auto& parameter : random.parameters) {
+    slow.push_back(
+        {.w = parameter.value.to(at::kDouble).clone(), .m = at::zeros_like(parameter.value, at::kDouble)});
+  }
+  for (std::uint64_t step = 0; step < 10; ++step) {
+    const Plan plan = random.random_plan(step);
+    std::vector<at::Tensor> gradients;
+    for (std::size_t p = 0; p < random.parameters.size(); ++p) {
+      const auto& shape = random.parameters[p].shape;
+      gradients.push_back(at::randn({shape.compact_numel(plan)}, random.generator).to(wire));
+      const at::Tensor dense = scatter_slices(shape, plan, gradients.back());
+      slow[p].apply(dense.to(at::kDouble), 0.1, config, config.decay_vectors || !shape.vector);
+    }
+    sgd.apply(plan, gradients, 0.1);
+  }
+  for (std::size_t p = 0; p < random.parameters.size(); ++p) {
+    EXPECT_TRUE(at::allclose(random.parameters[p].value.to(at::kDouble), slow[p].w, 1e-5, 1e-5));
+    EXPECT_TRUE(at::allclose(sgd.momentum()[p].to(at::kDouble), slow[p].m, 1e-5, 1e-5));
+  }
+}
+
+TEST(SlicedSgd, FollowsDenseSgdOnScatteredGradients) {
+  for (const bool nesterov : {false, true}) {
+    for (const bool decay_vectors : {false, true}) {
+      const SgdConfig config{
+          .momentum = 0.9, .weight_decay = 0.05, .nesterov = nesterov, .decay_vectors = decay_vectors};
+      expect_follows_the_slow_one(config, at::kFloat);
+    }
+  }
+}
+
+TEST(SlicedSgd, ReadsTheWireTypes) {
+  expect_follows_the_slow_one({}, at::kBFloat16);
+  expect_follows_the_slow_one({}, at::kHalf);
+}
+
+TEST(SlicedSgd, WeightsOutsideTheSlicesDecayAndCoast) {
+  RandomParameters random(6);
+  const SgdConfig config{.momentum = 0.5, .weight_decay = 0.1, .nesterov = false, .decay_vectors = true};
+  SlicedSgd sgd(random.parameters, random.sites, config);
+  Plan plan = Plan::full(random.sites);
+  plan.sets[0].kept.resize(1);                     // channel 0 alone
+  const auto& shape = random.parameters[4].shape;  // fc reads site a
+  const double before = random.parameters[4].value[0][5].item<double>();
+  std::vector<at::Tensor> gradients;
+  for (const auto& parameter : random.parameters) {
+    gradients.push_back(at::ones({parameter.shape.compact_numel(plan)}));
+  }
+  EXPECT_EQ(gradients[4].numel(), shape.rows());
+  sgd.apply(plan, gradients, 1.0);
+  EXPECT_NEAR(random.parameters[4].value[0][5].item<double>(), before - 0.1 * before, 1e-6);
+  sgd.apply(plan, gradients, 1.0);
+  // m = 0.5 * (0.1 w0) + 0.1 w1, w2 = w1 - m with w1 = 0.9 w0
+  EXPECT_NEAR(random.parameters[4].value[0][5].item<double>(), before * (0.9 - 0.05 - 0.09), 1e-6);
+}
+
+TEST(SlicedSgd, YieldsExactlyTheNormsThatAFreshStartWouldCompute) {
+  RandomParameters random(7);
+  SlicedSgd sgd(random.parameters, random.sites, {});
+  const Plan plan = random.random_plan(1);
+  std::vector<at::Tensor> gradients;
+  for (const auto& parameter : random.parameters) {
+    gradients.push_back(at::randn({parameter.shape.compact_numel(plan)}, random.generator));
+  }
+  sgd.apply(plan, gradients, 0.1);
+  EXPECT_EQ(sgd.norms(), site_norms(random.sites, random.parameters));
+}
+
+TEST(SlicedSgd, GivesTheSameBitsOnAnyNumberOfThreads) {
+  std::vector<std::vector<at::Tensor>> results;
+  std::vector<std::vector<std::vector<float>>> norms;
+  const int threads = at::get_num_threads();
+  for (const int count : {1, 4}) {
+    at::set_num_threads(count);
+    RandomParameters random(8);
+    SlicedSgd sgd(random.parameters, random.sites, {});
+    const Plan plan = random.random_plan(0);
+    std::vector<at::Tensor> gradients;
+    for (const auto& parameter : random.parameters) {
+      gradients.push_back(at::randn({parameter.shape.compact_numel(plan)}, random.generator));
+    }
+    sgd.apply(plan, gradients, 0.1);
+    norms.push_back(sgd.norms());
+    auto& values = results.emplace_back();
+    for (const auto& parameter : random.parameters) {
+      values.push_back(parameter.value);
+    }
+  }
+  at::set_num_threads(threads);
+  EXPECT_EQ(norms[0], norms[1]);
+  for (std::size_t p = 0; p < results[0].size(); ++p) {
+    EXPECT_TRUE(at::equal(results[0][p], results[1][p]));
+  }
+}
+
+TEST(SlicedSgd, RefusesAGradientOfAnotherPlan) {
+  RandomParameters random(9);
+  SlicedSgd sgd(random.parameters, random.sites, {});
+  std::vector<at::Tensor> gradients;
+  for (const auto& parameter : random.parameters) {
+    gradients.push_back(at::zeros({parameter.shape.numel()}));
+  }
+  EXPECT_THROW(sgd.apply(random.random_plan(0), gradients, 0.1), Error);
+}
+
+TEST(SgdConfig, RefusesWhatIsNoMomentum) {
+  EXPECT_THROW((SgdConfig{.momentum = 1.0}.validate()), Error);
+  EXPECT_THROW((SgdConfig{.momentum = -0.1}.validate()), Error);
+  EXPECT_THROW((SgdConfig{.weight_decay = -1}.validate()), Error);
+  EXPECT_THROW((SgdConfig{.momentum = 0, .nesterov = true}.validate()), Error);
+}
+
+}  // namespace
+}  // namespace slicereduce
