@@ -6,7 +6,9 @@ function(slicereduce_folder name)
   add_library(slicereduce::${name} ALIAS ${target})
   target_include_directories(${target} PUBLIC
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<INSTALL_INTERFACE:include/slicereduce>)
-  target_link_libraries(${target} PUBLIC ${arg_USES} PRIVATE ${arg_PRIVATELY} slicereduce_warnings)
+  target_link_libraries(${target} PUBLIC ${arg_USES} PRIVATE ${arg_PRIVATELY}
+    $<BUILD_INTERFACE:slicereduce_warnings>)
+  target_compile_features(${target} PUBLIC cxx_std_20)  # for projects that use the installed package
   set_target_properties(${target} PROPERTIES EXPORT_NAME ${name})
   slicereduce_precompile(${target})
   install(TARGETS ${target} EXPORT slicereduce ARCHIVE DESTINATION lib)

@@ -59,8 +59,7 @@ class Unfinished {
   std::filesystem::path path_;
 };
 
-void write_all(const Descriptor& file, std::span<const std::byte> bytes,
-               const std::filesystem::path& path) {
+void write_all(const Descriptor& file, std::span<const std::byte> bytes, const std::filesystem::path& path) {
   while (!bytes.empty()) {
     const ssize_t written = ::write(file.get(), bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) {
@@ -82,8 +81,7 @@ void sync_folder(const std::filesystem::path& folder) {
 
 }  // namespace
 
-void write_atomically(const std::filesystem::path& path,
-                      std::span<const std::span<const std::byte>> pieces) {
+void write_atomically(const std::filesystem::path& path, std::span<const std::span<const std::byte>> pieces) {
   const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
   std::string beside = path.string() + ".XXXXXX";
   Descriptor file(::mkostemp(beside.data(), O_CLOEXEC));
@@ -116,8 +114,8 @@ std::vector<std::byte> read_whole(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary | std::ios::ate);
   std::error_code problem;
   if (!file || std::filesystem::is_directory(path, problem)) {
-    throw Error(ErrorKind::input, concat("cannot read ", path.string(), ": ",
-                                         file ? "it is a folder" : std::strerror(errno)));
+    throw Error(ErrorKind::input,
+                concat("cannot read ", path.string(), ": ", file ? "it is a folder" : std::strerror(errno)));
   }
   std::vector<std::byte> bytes(static_cast<std::size_t>(file.tellg()));
   file.seekg(0);

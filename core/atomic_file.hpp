@@ -10,8 +10,7 @@ namespace slicereduce {
 /// Writes `pieces`, one after the other, beside `path`, syncs, renames over `path` and syncs the
 /// folder: readers see the old file or the new one, never a part. Throws Error(io); `path` is then as
 /// it was.
-void write_atomically(const std::filesystem::path& path,
-                      std::span<const std::span<const std::byte>> pieces);
+void write_atomically(const std::filesystem::path& path, std::span<const std::span<const std::byte>> pieces);
 void write_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes);
 
 /// The whole file. Throws Error(input) where it can't be read.

@@ -35,9 +35,7 @@ Digest& Digest::add_text(const std::string& text) {
 
 std::uint64_t Digest::value() const { return XXH3_64bits_digest(state_->handle); }
 
-std::uint64_t digest_of(std::span<const std::byte> bytes) {
-  return XXH3_64bits(bytes.data(), bytes.size());
-}
+std::uint64_t digest_of(std::span<const std::byte> bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
 
 Digest128 digest128_of(std::span<const std::byte> bytes) {
   const XXH128_hash_t hash = XXH3_128bits(bytes.data(), bytes.size());

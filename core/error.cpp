@@ -4,8 +4,7 @@
 
 namespace slicereduce {
 
-Error::Error(ErrorKind kind, const std::string& message)
-    : std::runtime_error(message), kind_(kind) {}
+Error::Error(ErrorKind kind, const std::string& message) : std::runtime_error(message), kind_(kind) {}
 
 ExitCode Error::exit_code() const noexcept {
   switch (kind_) {

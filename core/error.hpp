@@ -32,7 +32,6 @@ class Error : public std::runtime_error {
 };
 
 /// Throws Error(invariant) with the caller's place: for what only a bug of ours can cause.
-void require(bool condition, const char* what,
-             std::source_location where = std::source_location::current());
+void require(bool condition, const char* what, std::source_location where = std::source_location::current());
 
 }  // namespace slicereduce

@@ -59,8 +59,7 @@ std::optional<PickleGlobal> accepted_global(std::string_view name) {
 std::string printable(std::string_view text) {
   constexpr std::size_t kLongest = 100;
   std::string shown(text.substr(0, kLongest));
-  std::ranges::replace_if(
-      shown, [](char c) { return c < ' ' || c > '~'; }, '?');
+  std::ranges::replace_if(shown, [](char c) { return c < ' ' || c > '~'; }, '?');
   return text.size() > kLongest ? shown + "..." : shown;
 }
 

@@ -19,8 +19,7 @@ std::uint64_t mix(std::uint64_t first, std::uint64_t second) {
 
 }  // namespace
 
-RandomStream::RandomStream(std::uint64_t seed, RandomPurpose purpose, std::uint64_t a,
-                           std::uint64_t b)
+RandomStream::RandomStream(std::uint64_t seed, RandomPurpose purpose, std::uint64_t a, std::uint64_t b)
     : engine_(mix(seed, static_cast<std::uint64_t>(purpose)), mix(a, b)) {}
 
 std::uint64_t RandomStream::below(std::uint64_t bound) {

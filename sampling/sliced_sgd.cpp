@@ -4,6 +4,7 @@
 #include <ATen/ops/zeros_like.h>
 
 #include "core/error.hpp"
+#include "core/processors.hpp"
 #include "core/text.hpp"
 
 namespace slicereduce {
@@ -36,11 +37,8 @@ struct Step {
 
 /// `count` neighbouring weights. Returns nothing but what it writes: w, m, and the squares of the new w.
 template <bool kNesterov>
-__attribute__((target_clones("avx512f", "avx2", "default"))) void update_run(float* __restrict w,
-                                                                             float* __restrict m,
-                                                                             const float* __restrict g,
-                                                                             float* __restrict squares,
-                                                                             std::int64_t count, Step step) {
+SLICEREDUCE_FOR_EACH_X86 void update_run(float* __restrict w, float* __restrict m, const float* __restrict g,
+                                         float* __restrict squares, std::int64_t count, Step step) {
   for (std::int64_t i = 0; i < count; ++i) {
     const float d = g[i] + step.weight_decay * w[i];
     m[i] = step.momentum * m[i] + d;

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "comm/wire.hpp"
+
+namespace slicereduce {
+
+/// A view of numbers to be reduced in place. bytes.size() is a multiple of wire_size(type).
+struct WireBuffer {
+  std::span<std::byte> bytes;
+  WireType type = WireType::fp32;
+};
+
+/// A collective that was started. What it reads and writes must stay until test() has returned true;
+/// dropping it earlier is only for a process that ends on an error.
+class Pending {
+ public:
+  virtual ~Pending() = default;
+
+  /// Moves the collective on and says whether it is done; true again after that. Never waits for
+  /// another rank. Throws Error(mpi), or Error(disagreement) where ranks called different things.
+  [[nodiscard]] virtual bool test() = 0;
+};
+
+/// How ranks exchange bytes of host memory. Results are bit-equal on all ranks. What is "Collective" must be
+/// called by every rank, with the same sizes and types and in the same order. The start_ calls form one such
+/// order and the blocking calls another, so one thread may reduce while another one talks; neither half is
+/// for two threads at once.
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+
+  [[nodiscard]] virtual int rank() const noexcept = 0;
+  [[nodiscard]] virtual int world_size() const noexcept = 0;
+
+  /// Collective. Sums in place over all ranks; 2-byte types round each partial sum to nearest even.
+  [[nodiscard]] virtual std::unique_ptr<Pending> start_allreduce(WireBuffer buffer) = 0;
+  /// Collective. The smallest of all ranks' values, element by element, in place.
+  [[nodiscard]] virtual std::unique_ptr<Pending> start_allreduce_min(std::span<std::uint64_t> values) = 0;
+
+  /// Collective. Blocks. `root`'s bytes on all ranks.
+  virtual void broadcast(std::span<std::byte> bytes, int root) = 0;
+  /// Collective. Blocks. All ranks' bytes, equally many from each, in rank order.
+  [[nodiscard]] virtual std::vector<std::byte> allgather(std::span<const std::byte> bytes) = 0;
+  /// Collective. Blocks. Sums in place over all ranks.
+  virtual void allreduce_sum(std::span<double> values) = 0;
+  /// Collective. Blocks until every rank has called it.
+  virtual void barrier() = 0;
+};
+
+/// Collective. Blocks. Every rank's text, in rank order, on all ranks; they may differ in length.
+[[nodiscard]] std::vector<std::string> allgather_texts(Communicator& communicator, std::string_view text);
+
+}  // namespace slicereduce

@@ -1,0 +1,204 @@
+#include "comm/mpi_communicator.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "core/error.hpp"
+#include "core/text.hpp"
+
+namespace slicereduce {
+namespace {
+
+// MPI has neither bf16 nor fp16: its own 16-bit integers carry the bits, these operations give them their
+// meaning.
+template <WireType type>
+// NOLINTNEXTLINE(readability-non-const-parameter): the signature is MPI's
+void sum_operation(void* in, void* inout, int* count, MPI_Datatype* /*datatype*/) {
+  const std::size_t bytes = static_cast<std::size_t>(*count) * wire_size(type);
+  add_into({static_cast<std::byte*>(inout), bytes}, {static_cast<const std::byte*>(in), bytes}, type);
+}
+
+MPI_Comm duplicate(MPI_Comm parent) {
+  MPI_Comm copy = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_dup(parent, &copy), "MPI_Comm_dup");
+  check_mpi(MPI_Comm_set_errhandler(copy, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+  return copy;
+}
+
+void require_thread_multiple() {
+  int provided = MPI_THREAD_SINGLE;
+  check_mpi(MPI_Query_thread(&provided), "MPI_Query_thread");
+  if (provided < MPI_THREAD_MULTIPLE) {
+    throw Error(ErrorKind::mpi, concat("MPI was initialized at thread level ", provided,
+                                       ", but reductions run beside "
+                                       "the computation and need MPI_THREAD_MULTIPLE (",
+                                       MPI_THREAD_MULTIPLE, "): use an MPI library that was built with it"));
+  }
+}
+
+/// [0, numel) in pieces of at most max_count: each_piece(offset, count).
+template <typename EachPiece>
+void split(std::size_t numel, std::size_t max_count, EachPiece each_piece) {
+  for (std::size_t offset = 0; offset < numel; offset += max_count) {
+    each_piece(offset, static_cast<int>(std::min(max_count, numel - offset)));
+  }
+}
+
+class MpiPending final : public Pending {
+ public:
+  /// Room for `requests`, since MPI may hold on to a request's address while it starts.
+  explicit MpiPending(std::size_t requests) { requests_.reserve(requests); }
+
+  MPI_Request* add() { return &requests_.emplace_back(MPI_REQUEST_NULL); }
+
+  bool test() override {
+    if (requests_.empty()) {
+      return true;
+    }
+    int done = 0;
+    std::vector<MPI_Status> statuses(requests_.size());
+    const int code =
+        MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &done, statuses.data());
+    if (code == MPI_ERR_IN_STATUS) {
+      for (const auto& status : statuses) {
+        // The others of a failed set may merely not be done.
+        check_mpi(status.MPI_ERROR == MPI_ERR_PENDING ? MPI_SUCCESS : status.MPI_ERROR, "MPI_Iallreduce");
+      }
+    }
+    check_mpi(code, "MPI_Testall");
+    if (done != 0) {
+      requests_.clear();
+    }
+    return done != 0;
+  }
+
+ private:
+  std::vector<MPI_Request> requests_;
+};
+
+}  // namespace
+
+void check_mpi(int code, const char* call) {
+  if (code == MPI_SUCCESS) {
+    return;
+  }
+  std::array<char, MPI_MAX_ERROR_STRING> text{};
+  int length = 0;
+  if (MPI_Error_string(code, text.data(), &length) != MPI_SUCCESS) {
+    length = 0;
+  }
+  throw Error(ErrorKind::mpi, concat(call, " failed with code ", code, ": ",
+                                     std::string(text.data(), static_cast<std::size_t>(length)),
+                                     "; see the other ranks' messages for the rank that failed first"));
+}
+
+void prefer_ring_allreduce() {
+  constexpr int kKeepTheUsers = 0;
+  if (setenv("OMPI_MCA_coll_libnbc_iallreduce_algorithm", "1", kKeepTheUsers) != 0) {
+    throw Error(ErrorKind::mpi,
+                "can't set OMPI_MCA_coll_libnbc_iallreduce_algorithm in the environment: "
+                "out of memory");
+  }
+}
+
+/// How MPI sees the numbers of a reduction.
+struct MpiCommunicator::Element {
+  MPI_Datatype datatype;
+  std::size_t size;
+  MPI_Op operation;
+};
+
+MpiCommunicator::MpiCommunicator(MPI_Comm parent, int max_count)
+    : max_count_(static_cast<std::size_t>(max_count)) {
+  require(max_count >= 1, "MPI calls of no element");
+  require_thread_multiple();
+  reductions_ = duplicate(parent);
+  control_ = duplicate(parent);
+  check_mpi(MPI_Comm_rank(control_, &rank_), "MPI_Comm_rank");
+  check_mpi(MPI_Comm_size(control_, &world_size_), "MPI_Comm_size");
+  constexpr int kCommutes = 1;
+  check_mpi(MPI_Op_create(sum_operation<WireType::bf16>, kCommutes, &sum_bf16_), "MPI_Op_create");
+  check_mpi(MPI_Op_create(sum_operation<WireType::fp16>, kCommutes, &sum_fp16_), "MPI_Op_create");
+}
+
+void MpiCommunicator::close() {
+  check_mpi(MPI_Op_free(&sum_bf16_), "MPI_Op_free");
+  check_mpi(MPI_Op_free(&sum_fp16_), "MPI_Op_free");
+  check_mpi(MPI_Comm_free(&control_), "MPI_Comm_free");
+  check_mpi(MPI_Comm_free(&reductions_), "MPI_Comm_free");
+}
+
+MpiCommunicator::Element MpiCommunicator::wire_element(WireType type) const {
+  switch (type) {
+    case WireType::fp32:
+      return {MPI_FLOAT, sizeof(float), MPI_SUM};
+    case WireType::bf16:
+      return {MPI_UINT16_T, sizeof(std::uint16_t), sum_bf16_};
+    case WireType::fp16:
+      break;
+  }
+  return {MPI_UINT16_T, sizeof(std::uint16_t), sum_fp16_};
+}
+
+std::unique_ptr<Pending> MpiCommunicator::start_allreduce(WireBuffer buffer) {
+  require(buffer.bytes.size() % wire_size(buffer.type) == 0, "allreduce: a part of a number at the end");
+  return start(buffer.bytes, wire_element(buffer.type));
+}
+
+std::unique_ptr<Pending> MpiCommunicator::start_allreduce_min(std::span<std::uint64_t> values) {
+  return start(std::as_writable_bytes(values), {MPI_UINT64_T, sizeof(std::uint64_t), MPI_MIN});
+}
+
+std::unique_ptr<Pending> MpiCommunicator::start(std::span<std::byte> bytes, const Element& element) {
+  const std::size_t numel = bytes.size() / element.size;
+  auto pending = std::make_unique<MpiPending>((numel + max_count_ - 1) / max_count_);
+  split(numel, max_count_, [&](std::size_t offset, int count) {
+    check_mpi(MPI_Iallreduce(MPI_IN_PLACE, bytes.data() + offset * element.size, count, element.datatype,
+                             element.operation, reductions_, pending->add()),
+              "MPI_Iallreduce");
+  });
+  return pending;
+}
+
+void MpiCommunicator::broadcast(std::span<std::byte> bytes, int root) {
+  split(bytes.size(), max_count_, [&](std::size_t offset, int count) {
+    check_mpi(MPI_Bcast(bytes.data() + offset, count, MPI_BYTE, root, control_), "MPI_Bcast");
+  });
+}
+
+std::vector<std::byte> MpiCommunicator::allgather(std::span<const std::byte> bytes) {
+  const auto ranks = static_cast<std::size_t>(world_size_);
+  std::vector<std::byte> all(bytes.size() * ranks);
+  // Counts stay within int for all ranks together: implementations have added them up in int.
+  split(bytes.size(), std::max<std::size_t>(max_count_ / ranks, 1), [&](std::size_t offset, int count) {
+    const auto size = static_cast<std::size_t>(count);
+    std::vector<std::byte> piece(size * ranks);
+    check_mpi(MPI_Allgather(bytes.data() + offset, count, MPI_BYTE, piece.data(), count, MPI_BYTE, control_),
+              "MPI_Allgather");
+    for (std::size_t rank = 0; rank < ranks; ++rank) {
+      std::memcpy(all.data() + rank * bytes.size() + offset, piece.data() + rank * size, size);
+    }
+  });
+  return all;
+}
+
+void MpiCommunicator::allreduce_sum(std::span<double> values) {
+  // Summed at one place and sent from there: MPI only advises that MPI_Allreduce give all ranks the same
+  // bits.
+  const bool is_root = rank_ == 0;
+  split(values.size(), max_count_, [&](std::size_t offset, int count) {
+    double* piece = values.data() + offset;
+    check_mpi(MPI_Reduce(is_root ? MPI_IN_PLACE : piece, is_root ? piece : nullptr, count, MPI_DOUBLE,
+                         MPI_SUM, 0, control_),
+              "MPI_Reduce");
+    check_mpi(MPI_Bcast(piece, count, MPI_DOUBLE, 0, control_), "MPI_Bcast");
+  });
+}
+
+void MpiCommunicator::barrier() { check_mpi(MPI_Barrier(control_), "MPI_Barrier"); }
+
+}  // namespace slicereduce

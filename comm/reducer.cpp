@@ -1,0 +1,190 @@
+#include "comm/reducer.hpp"
+
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+
+#include "core/error.hpp"
+#include "core/text.hpp"
+
+namespace slicereduce {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double milliseconds(Clock::duration duration) {
+  return std::chrono::duration<double, std::milli>(duration).count();
+}
+
+at::ScalarType scalar_type(WireType type) {
+  switch (type) {
+    case WireType::fp32:
+      return at::kFloat;
+    case WireType::bf16:
+      return at::kBFloat16;
+    case WireType::fp16:
+      break;
+  }
+  return at::kHalf;
+}
+
+const ReducerConfig& validated(const ReducerConfig& config) {
+  config.validate();
+  return config;
+}
+
+void check_gradient(std::size_t slot, const at::Tensor& gradient, std::int64_t numel) {
+  const auto refuse = [&](const auto&... why) {
+    throw Error(ErrorKind::invariant, concat("gradient of slot ", slot, ": ", why...));
+  };
+  if (!gradient.defined() || !gradient.device().is_cpu()) {
+    refuse("expected a tensor in the CPU's memory");
+  }
+  if (gradient.numel() != numel) {
+    refuse(gradient.numel(), " numbers, but begin() was told ", numel);
+  }
+  if (!gradient.is_non_overlapping_and_dense()) {
+    refuse("its memory has gaps or overlaps; make it contiguous first");
+  }
+  if (gradient.scalar_type() != at::kFloat && gradient.scalar_type() != at::kBFloat16) {
+    refuse("expected float or bfloat16, not ", c10::toString(gradient.scalar_type()));
+  }
+}
+
+/// One pass over the gradient: scaled, rounded and packed.
+void pack(const at::Tensor& gradient, float scale, std::span<std::byte> out, WireType type) {
+  const auto numel = static_cast<std::size_t>(gradient.numel());
+  if (gradient.scalar_type() == at::kFloat) {
+    encode({gradient.const_data_ptr<float>(), numel}, scale, out, type);
+  } else {
+    const std::span in(gradient.const_data_ptr<at::BFloat16>(), numel);
+    encode_bf16(std::as_bytes(in), scale, out, type);
+  }
+}
+
+}  // namespace
+
+void ReducerConfig::validate() const {
+  BucketCapacity{.bytes = bucket_bytes, .first_bytes = first_bucket_bytes}.validate(wire);
+  if (timeout <= std::chrono::milliseconds::zero()) {
+    throw Error(ErrorKind::usage,
+                concat("timeout of ", timeout.count(), " ms: expected more than zero (--timeout)"));
+  }
+}
+
+Reducer::Reducer(Communicator& communicator, const ReducerConfig& config)
+    : config_(validated(config)), scale_(1.0F / static_cast<float>(communicator.world_size())) {
+  if (communicator.world_size() > 1) {
+    thread_ = std::make_unique<AllreduceThread>(communicator, config_.timeout);
+  }
+}
+
+Reducer::~Reducer() = default;
+
+void Reducer::begin(std::span<const std::int64_t> slot_numels, std::uint64_t digest) {
+  const std::lock_guard lock(mutex_);
+  require(!in_round_, "a round of reductions begins before the last one's wait()");
+  if (!storage_.defined() || !std::ranges::equal(slot_numels, numels_)) {
+    lay_out(slot_numels);
+  }
+  added_.assign(layout_.slots.size(), false);
+  missing_.clear();
+  for (const Bucket& bucket : layout_.buckets) {
+    missing_.push_back(bucket.slots);
+  }
+  next_bucket_ = 0;
+  in_round_ = true;
+  if (thread_) {
+    thread_->submit_agreement(digest);
+  }
+}
+
+void Reducer::lay_out(std::span<const std::int64_t> slot_numels) {
+  layout_ = lay_out_buckets(slot_numels, config_.wire,
+                            {.bytes = config_.bucket_bytes, .first_bytes = config_.first_bucket_bytes});
+  numels_.assign(slot_numels.begin(), slot_numels.end());
+  if (!storage_.defined() || storage_.numel() < layout_.storage_numel) {
+    storage_ = at::empty({layout_.storage_numel}, scalar_type(config_.wire));
+  }
+}
+
+void Reducer::add(std::size_t slot, const at::Tensor& gradient) {
+  require(slot < layout_.slots.size(), "a gradient is added to a slot beyond begin()'s");
+  const SlotPlace& place = layout_.slots[slot];
+  check_gradient(slot, gradient, place.numel);
+  {
+    const std::lock_guard lock(mutex_);
+    require(in_round_, "a gradient is added outside of begin() and wait()");
+    if (added_[slot]) {
+      throw Error(ErrorKind::invariant, concat("gradient of slot ", slot, " is added twice in a step"));
+    }
+    added_[slot] = true;
+  }
+  pack(gradient, scale_, bytes_of(place.offset, place.numel), config_.wire);
+  mark_packed(place.bucket);
+}
+
+void Reducer::mark_packed(std::size_t bucket) {
+  const std::lock_guard lock(mutex_);
+  --missing_[bucket];
+  if (config_.overlap) {
+    submit_full_buckets();
+  }
+}
+
+/// Up to the first that is not full: every rank must submit them in the same order.
+void Reducer::submit_full_buckets() {
+  for (; next_bucket_ < missing_.size() && missing_[next_bucket_] == 0; ++next_bucket_) {
+    const Bucket& bucket = layout_.buckets[next_bucket_];
+    if (thread_) {
+      thread_->submit({.bytes = bytes_of(bucket.offset, bucket.numel), .type = config_.wire});
+    }
+  }
+}
+
+std::optional<ReduceTimes> Reducer::wait() {
+  const auto start = Clock::now();
+  {
+    const std::lock_guard lock(mutex_);
+    require(in_round_, "wait() without begin()");
+    require_all_added();
+    submit_full_buckets();
+    in_round_ = false;
+  }
+  ReduceTimes times{.wire_bytes = layout_.wire_bytes};
+  if (thread_) {
+    const AllreduceRound round = thread_->wait_all();
+    if (!round.agreed) {
+      return std::nullopt;
+    }
+    times.comm_ms = milliseconds(round.busy());
+    times.exposed_ms = milliseconds(Clock::now() - start);
+  }
+  return times;
+}
+
+void Reducer::require_all_added() const {
+  const auto first = std::ranges::find(added_, false);
+  if (first != added_.end()) {
+    throw Error(ErrorKind::invariant, concat("gradient of slot ", first - added_.begin(), " of ",
+                                             added_.size(), " was not added before wait()"));
+  }
+}
+
+std::span<const std::byte> Reducer::reduced(std::size_t slot) const {
+  const SlotPlace& place = layout_.slots.at(slot);
+  return bytes_of(place.offset, place.numel);
+}
+
+at::Tensor Reducer::view(std::size_t slot) const {
+  const SlotPlace& place = layout_.slots.at(slot);
+  return storage_.narrow(0, place.offset, place.numel);
+}
+
+std::span<std::byte> Reducer::bytes_of(std::int64_t offset, std::int64_t numel) const {
+  const std::size_t size = wire_size(config_.wire);
+  return {static_cast<std::byte*>(storage_.mutable_data_ptr()) + static_cast<std::size_t>(offset) * size,
+          static_cast<std::size_t>(numel) * size};
+}
+
+}  // namespace slicereduce

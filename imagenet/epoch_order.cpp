@@ -1,0 +1,100 @@
+#include "imagenet/epoch_order.hpp"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "core/error.hpp"
+#include "core/random.hpp"
+#include "core/text.hpp"
+
+namespace slicereduce {
+
+namespace {
+
+void check_batches(std::int64_t dataset_size, std::int64_t batch_size, std::int64_t world_size) {
+  if (batch_size < 1) {
+    throw Error(ErrorKind::usage, concat("--batch-size ", batch_size, ": expected at least 1"));
+  }
+  // By division: their product could overflow.
+  if (batch_size > dataset_size / world_size) {
+    throw Error(ErrorKind::usage,
+                concat("a global batch of ", batch_size, " x ", world_size,
+                       " images (--batch-size x workers) is more "
+                       "than the ",
+                       dataset_size, " images of the training set: use a smaller --batch-size"));
+  }
+  if (batch_size == 1 && dataset_size % world_size != 0) {
+    throw Error(ErrorKind::usage, concat("--batch-size 1 on ", world_size,
+                                         " workers would leave some of them without an image in the "
+                                         "last steps, as ",
+                                         dataset_size, " images don't divide: use --batch-size 2 or more"));
+  }
+}
+
+}  // namespace
+
+EpochOrder::EpochOrder(std::int64_t dataset_size, std::int64_t batch_size_per_rank, int world_size,
+                       std::uint64_t seed)
+    : dataset_size_(dataset_size), world_size_(world_size), seed_(seed) {
+  require(world_size > 0, "EpochOrder: world_size must be positive");
+  check_batches(dataset_size, batch_size_per_rank, world_size);
+  global_batch_size_ = batch_size_per_rank * world_size;
+  steps_ = (dataset_size + global_batch_size_ - 1) / global_batch_size_;
+}
+
+std::int64_t EpochOrder::first_of(std::int64_t step) const {
+  require(step >= 0 && step <= steps_, "EpochOrder: step out of range");
+  if (step == steps_) {
+    return dataset_size_;
+  }
+  if (step < steps_ - 1 || steps_ == 1) {
+    return step * global_batch_size_;
+  }
+  const std::int64_t first_of_last_two = (steps_ - 2) * global_batch_size_;
+  return first_of_last_two + (dataset_size_ - first_of_last_two + 1) / 2;
+}
+
+std::int64_t EpochOrder::global_count(std::int64_t step) const { return first_of(step + 1) - first_of(step); }
+
+std::int64_t EpochOrder::count(std::int64_t step, int rank) const {
+  require(rank >= 0 && rank < world_size_, "EpochOrder: rank out of range");
+  const std::int64_t total = global_count(step);
+  return total / world_size_ + (rank < total % world_size_ ? 1 : 0);
+}
+
+std::vector<std::int64_t> EpochOrder::indices(std::int64_t epoch, std::int64_t step, int rank) {
+  const std::int64_t mine = count(step, rank);
+  shuffle_for(epoch);
+  // The first total % world_size ranks have one image more.
+  const std::int64_t total = global_count(step);
+  const std::int64_t before = total / world_size_ * rank + std::min<std::int64_t>(rank, total % world_size_);
+  const auto first = permutation_.begin() + first_of(step) + before;
+  return {first, first + mine};
+}
+
+void EpochOrder::shuffle_for(std::int64_t epoch) {
+  require(epoch >= 0, "EpochOrder: epoch must not be negative");
+  if (epoch == shuffled_epoch_) {
+    return;
+  }
+  permutation_.resize(static_cast<std::size_t>(dataset_size_));
+  std::iota(permutation_.begin(), permutation_.end(), std::int64_t{0});
+  RandomStream random(seed_, RandomPurpose::order, static_cast<std::uint64_t>(epoch), 0);
+  // Fisher-Yates by hand: std::shuffle's result is the library's choice, and ranks may run different ones.
+  for (std::size_t left = permutation_.size(); left > 1; --left) {
+    std::swap(permutation_[left - 1], permutation_[random.below(left)]);
+  }
+  shuffled_epoch_ = epoch;
+}
+
+std::vector<std::int64_t> validation_indices(std::int64_t size, int rank, int world_size) {
+  require(rank >= 0 && rank < world_size, "validation_indices: rank out of range");
+  std::vector<std::int64_t> indices;
+  for (std::int64_t index = rank; index < size; index += world_size) {
+    indices.push_back(index);
+  }
+  return indices;
+}
+
+}  // namespace slicereduce

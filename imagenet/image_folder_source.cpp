@@ -1,0 +1,158 @@
+#include "imagenet/image_folder_source.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <iterator>
+#include <span>
+
+#include "core/atomic_file.hpp"
+#include "core/digest.hpp"
+#include "core/error.hpp"
+#include "core/text.hpp"
+#include "imagenet/decode.hpp"
+
+namespace slicereduce {
+
+namespace {
+
+std::optional<std::filesystem::path> split_folder(const std::filesystem::path& folder, Split split) {
+  const std::vector<std::string> names =
+      split == Split::train ? std::vector<std::string>{"train"} : std::vector<std::string>{"val", "test"};
+  for (const auto& name : names) {
+    if (std::filesystem::is_directory(folder / name)) {
+      return folder / name;
+    }
+  }
+  return std::nullopt;
+}
+
+bool is_hidden(const std::filesystem::path& path) { return path.filename().string().starts_with('.'); }
+
+bool has_picture_extension(const std::filesystem::path& path) {
+  std::string extension = path.extension().string();
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char letter) { return static_cast<char>(std::tolower(letter)); });
+  return extension == ".jpg" || extension == ".jpeg" || extension == ".png";
+}
+
+template <typename Wanted>
+std::vector<std::string> sorted_names(const std::filesystem::path& folder, Wanted wanted) {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (!is_hidden(entry.path()) && wanted(entry)) {
+      names.push_back(entry.path().filename().string());
+    }
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::vector<std::string> class_folders(const std::filesystem::path& root) {
+  return sorted_names(root, [](const auto& entry) { return entry.is_directory(); });
+}
+
+void check_same_classes(const std::filesystem::path& root, const std::vector<std::string>& classes,
+                        const std::filesystem::path& train_root) {
+  const auto train_classes = class_folders(train_root);
+  std::vector<std::string> different;
+  std::set_symmetric_difference(classes.begin(), classes.end(), train_classes.begin(), train_classes.end(),
+                                std::back_inserter(different));
+  if (!different.empty()) {
+    throw Error(ErrorKind::input, concat("the classes of ", root.string(), " (", classes.size(), ") and ",
+                                         train_root.string(), " (", train_classes.size(),
+                                         ") differ: ", different.size(), " are in only one of them, first ",
+                                         different.front(), "; both need the same class folders"));
+  }
+}
+
+}  // namespace
+
+bool is_image_folder(const std::filesystem::path& folder) {
+  return split_folder(folder, Split::train) || split_folder(folder, Split::validation);
+}
+
+ImageFolderSource::ImageFolderSource(const std::filesystem::path& folder, Split split) {
+  const auto root = split_folder(folder, split);
+  if (!root) {
+    throw Error(ErrorKind::input,
+                concat("no ", split == Split::train ? "train/" : "val/ or test/", " in ", folder.string(),
+                       ": expected a folder for each class in it; check --data"));
+  }
+  root_ = *root;
+  classes_ = class_folders(root_);
+  if (classes_.empty()) {
+    throw Error(ErrorKind::input, concat(root_.string(), " holds no class folders: expected ", root_.string(),
+                                         "/CLASS/*.jpg or *.png"));
+  }
+  // Evaluating needs no training set, but where there is one it says what the labels mean.
+  if (const auto train_root = split_folder(folder, Split::train); split == Split::validation && train_root) {
+    check_same_classes(root_, classes_, *train_root);
+  }
+  list_files();
+  fixed_extent_ = sample_extent();
+}
+
+void ImageFolderSource::list_files() {
+  for (std::size_t label = 0; label < classes_.size(); ++label) {
+    const auto names = sorted_names(root_ / classes_[label], [](const auto& entry) {
+      return has_picture_extension(entry.path()) && entry.is_regular_file();
+    });
+    if (names.empty()) {
+      throw Error(ErrorKind::input, concat("the class folder ", (root_ / classes_[label]).string(),
+                                           " holds no .jpg, .jpeg or .png file: fill or remove it"));
+    }
+    for (const auto& name : names) {
+      files_.push_back({static_cast<std::int64_t>(label), name});
+    }
+  }
+}
+
+std::optional<Extent> ImageFolderSource::sample_extent() const {
+  // Decoding all to know for sure takes minutes on ImageNet. Photographs differ within the first two.
+  constexpr std::int64_t kSamples = 16;
+  std::optional<Extent> extent;
+  for (std::int64_t i = 0; i < std::min(kSamples, size()); ++i) {
+    const Extent found = load(i * size() / std::min(kSamples, size())).extent();
+    if (extent.value_or(found) != found) {
+      return std::nullopt;
+    }
+    extent = found;
+  }
+  return extent;
+}
+
+std::filesystem::path ImageFolderSource::path(std::int64_t index) const {
+  const File& file = files_.at(static_cast<std::size_t>(index));
+  return root_ / classes_[static_cast<std::size_t>(file.label)] / file.name;
+}
+
+std::int64_t ImageFolderSource::label(std::int64_t index) const {
+  return files_.at(static_cast<std::size_t>(index)).label;
+}
+
+Image ImageFolderSource::load(std::int64_t index) const {
+  const auto file = path(index);
+  return decode_image(read_whole(file), file.string());
+}
+
+std::uint64_t ImageFolderSource::fingerprint() const {
+  Digest digest;
+  digest.add_text("imagefolder");
+  for (const auto& name : classes_) {
+    digest.add_text(name);
+  }
+  for (std::int64_t i = 0; i < size(); ++i) {
+    const File& file = files_[static_cast<std::size_t>(i)];
+    std::error_code problem;
+    const auto bytes = static_cast<std::int64_t>(std::filesystem::file_size(path(i), problem));
+    if (problem) {
+      throw Error(ErrorKind::input, concat("cannot read ", path(i).string(), ": ", problem.message()));
+    }
+    const std::array<std::int64_t, 2> numbers{file.label, bytes};
+    digest.add_text(file.name).add_values(std::span<const std::int64_t>(numbers));
+  }
+  return digest.value();
+}
+
+}  // namespace slicereduce

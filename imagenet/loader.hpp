@@ -1,0 +1,96 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <thread>
+#include <vector>
+
+#include "imagenet/epoch_order.hpp"
+#include "imagenet/image_source.hpp"
+#include "imagenet/transform.hpp"
+
+namespace slicereduce {
+
+/// What one rank sees in one step, in host memory.
+struct Batch {
+  at::Tensor images;              ///< uint8 [n, image_size, image_size, channels]
+  at::Tensor labels;              ///< int64 [n]
+  std::int64_t global_count = 0;  ///< images of this step over all ranks; when evaluating, n
+};
+
+struct LoaderConfig {
+  int threads = 4;           ///< 0: next() does the work itself (--workers)
+  int prefetch_batches = 4;  ///< batches that are ready or under way, at most
+  std::uint64_t seed = 0;    ///< of the augmentation
+
+  /// Throws Error(usage) naming the option.
+  void validate() const;
+};
+
+/// Turns a source into batches, on threads of its own that run ahead by a bounded number of batches. The
+/// batches are a function of source, transform, seed and order: the number of threads changes nothing.
+///
+/// One thread calls start_*() and next(). Starting again, or destroying the loader, drops what is left.
+class Loader {
+ public:
+  /// `source` must outlive the loader.
+  Loader(const ImageSource& source, const TransformConfig& transform, const LoaderConfig& config);
+  ~Loader();
+  Loader(const Loader&) = delete;
+  Loader& operator=(const Loader&) = delete;
+
+  /// Training views of `epoch`, from `first_step` to its end, one batch a step. `order` is used before
+  /// this returns, not after.
+  void start_epoch(EpochOrder& order, int rank, std::int64_t epoch, std::int64_t first_step = 0);
+  /// Evaluation views of `indices` in their order, `batch_size` at a time, the last batch smaller.
+  void start_evaluation(const std::vector<std::int64_t>& indices, std::int64_t batch_size);
+
+  /// The next batch, or nothing after the last. Blocks until it is ready. Rethrows what a source threw for an
+  /// image of this batch (the first of them); the loader then has to be started again.
+  [[nodiscard]] std::optional<Batch> next();
+  /// How long the last next() took: the time that loading was not hidden.
+  [[nodiscard]] double waited_ms() const { return waited_ms_; }
+
+ private:
+  enum class View { training, evaluation };
+  struct Planned {
+    std::vector<std::int64_t> indices;
+    std::int64_t global_count;
+  };
+  struct Pending;
+  struct Piece;
+
+  void start(std::deque<Planned> planned, View view, std::int64_t epoch);
+  void open_batches();
+  [[nodiscard]] std::shared_ptr<Pending> open_next();
+  void abandon();
+  void work(const std::stop_token& stop);
+  [[nodiscard]] std::optional<Piece> take_piece();
+  void fill(const Piece& piece);
+  void write_image(Pending& pending, std::size_t position) const;
+
+  const ImageSource& source_;
+  TransformConfig transform_;
+  LoaderConfig config_;
+  // Touched by the caller's thread only:
+  std::deque<Planned> planned_;
+  View view_ = View::training;
+  std::int64_t epoch_ = 0;
+  double waited_ms_ = 0;
+  // Under mutex_, with the counters in each Pending:
+  std::mutex mutex_;
+  std::condition_variable_any work_available_;
+  std::condition_variable batch_finished_;
+  std::deque<std::shared_ptr<Pending>> window_;
+  // Last, so that the threads end before what they use.
+  std::vector<std::jthread> threads_;
+};
+
+}  // namespace slicereduce

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "core/random.hpp"
+#include "imagenet/image_source.hpp"
+
+namespace slicereduce {
+
+/// How training pictures are varied.
+enum class Augment {
+  none,          ///< as for evaluation
+  pad_crop,      ///< zeros around the picture, a crop of its own size at a random place (CIFAR)
+  resized_crop,  ///< a crop of random area and aspect ratio, resized (ImageNet, Inception)
+};
+
+/// How pictures are brought to the network's size for evaluation.
+enum class EvalView {
+  whole,        ///< the whole picture, resized only where its size differs
+  center_crop,  ///< short side to image_size * 256 / 224, then the middle
+};
+
+struct TransformConfig {
+  std::int64_t image_size = 224;  ///< side of the square that comes out, in pixels
+  Augment augment = Augment::resized_crop;
+  bool flip = true;          ///< mirror half of the training pictures; not for digits
+  std::int64_t padding = 4;  ///< of Augment::pad_crop, in pixels on each side
+  EvalView eval_view = EvalView::center_crop;
+
+  /// Throws Error(usage) naming the option.
+  void validate() const;
+};
+
+/// What suits the pictures: small ones are padded and cropped (grey ones not mirrored, since they may be
+/// digits), photographs get resized crops. `image_size` 0 means the pictures' own, or 224 for photographs.
+[[nodiscard]] TransformConfig default_transform(const ImageSource& source, std::int64_t image_size);
+
+/// A rectangle of a picture, in pixels.
+struct CropBox {
+  std::int64_t top = 0;
+  std::int64_t left = 0;
+  std::int64_t height = 0;
+  std::int64_t width = 0;
+};
+
+/// A box of 8 to 100 % of the picture's area and an aspect ratio of 3/4 to 4/3 (log-uniform), anywhere
+/// within: torchvision's RandomResizedCrop, after Szegedy et al. 2015, "Going deeper with convolutions".
+/// After ten boxes that don't fit, as in very wide pictures, the largest central one whose ratio is allowed.
+[[nodiscard]] CropBox random_resized_crop_box(Extent picture, RandomStream& random);
+
+/// Bilinear with antialiasing (Pillow's arithmetic, as LibTorch has it): `box` of `image` to a square of
+/// `image_size`, into `row` [image_size, image_size, channels].
+void resize_box(const Image& image, const CropBox& box, std::int64_t image_size, std::span<std::uint8_t> row);
+
+/// Writes a training view of `image` into `row` [image_size, image_size, channels], a row of the batch. All
+/// chance comes from `random`: the same stream gives the same bytes.
+void write_training_view(const Image& image, const TransformConfig& config, RandomStream& random,
+                         std::span<std::uint8_t> row);
+
+/// Writes the evaluation view of `image` into `row` [image_size, image_size, channels].
+void write_evaluation_view(const Image& image, const TransformConfig& config, std::span<std::uint8_t> row);
+
+}  // namespace slicereduce

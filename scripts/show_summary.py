@@ -1,0 +1,45 @@
+"""Prints a run's summary.json for people: show_summary.py RUN_DIR/summary.json (standard library only)."""
+
+import json
+import sys
+from pathlib import Path
+
+
+def megabytes(count: float) -> str:
+    return f"{count / 1e6:.3f} MB"
+
+
+def accuracy(summary: dict, key: str) -> str:
+    value = summary.get(key)
+    return "not evaluated" if value is None else f"{value:.2f} % top-1"
+
+
+def lines(summary: dict) -> list[tuple[str, str]]:
+    wire, dense = summary["wire_bytes_per_step"], summary["dense_bytes_per_step"]
+    flops, dense_flops = summary["flops_per_step"], summary["dense_flops_per_step"]
+    return [
+        ("Network", f"{summary['arch']}, {summary['world_size']} workers, {summary['device']}"),
+        ("Trained", f"{summary['epochs']:.3g} epochs, {summary['steps']} steps, {summary['wall_s']:.0f} s"),
+        ("Speed", f"{summary['images_per_s']:.0f} images/s"),
+        ("Test accuracy, sampled network", accuracy(summary, "top1_sampled")),
+        ("Test accuracy, exact network", accuracy(summary, "top1_dense")),
+        ("On the wire per step", f"{megabytes(wire)} a worker"),
+        ("  a dense fp32 AllReduce", f"{megabytes(dense)} ({wire / dense:.3f} of it sent)"),
+        ("  a dense bf16 AllReduce", f"{megabytes(dense / 2)} ({2 * wire / dense:.3f} of it sent)"),
+        (
+            "Arithmetic per step",
+            f"{flops / 1e9:.2f} of {dense_flops / 1e9:.2f} GFLOP ({flops / dense_flops:.3f})",
+        ),
+    ]
+
+
+def main() -> None:
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    path = Path(sys.argv[1])
+    for name, value in [*lines(json.loads(path.read_text())), ("Files", str(path.parent))]:
+        print(f"{name:32}{value}")
+
+
+if __name__ == "__main__":
+    main()

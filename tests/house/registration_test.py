@@ -1,0 +1,52 @@
+"""A test that no CMakeLists.txt names never runs: every *_test.cpp must be part of the build."""
+
+import json
+import re
+import unittest
+from pathlib import Path
+
+import tree
+
+# Only built with a CUDA toolkit; without one, being named in the folder's CMakeLists.txt has to do.
+NEEDS_CUDA = re.compile(r"cuda|nccl|gpu")
+
+
+def compiled() -> set[Path]:
+    commands = json.loads((tree.BUILD / "compile_commands.json").read_text())
+    return {Path(command["directory"], command["file"]).resolve() for command in commands}
+
+
+def named_beside(file: Path) -> bool:
+    lists = tree.ROOT / file.parent / "CMakeLists.txt"
+    stem = file.name.removesuffix("_test.cpp")
+    return lists.exists() and re.search(rf"\b{re.escape(stem)}\b", lists.read_text()) is not None
+
+
+class Registration(unittest.TestCase):
+    def test_every_test_file_is_compiled(self):
+        built = compiled()
+        self.assertIn(tree.ROOT / "core/error.cpp", built, f"{tree.BUILD} is not a build of this checkout")
+        forgotten = [
+            str(file)
+            for file in tree.files()
+            if file.name.endswith("_test.cpp") and (tree.ROOT / file).resolve() not in built
+            if not (NEEDS_CUDA.search(str(file)) and named_beside(file))
+        ]
+        self.assertEqual(forgotten, [])
+
+    def test_every_source_file_is_compiled(self):
+        built = compiled()
+        folders = {"core", "sampling", "comm", "imagenet", "models", "launcher"}
+        forgotten = [
+            str(file)
+            for file in tree.cpp_files()
+            if file.suffix == ".cpp"
+            and file.parts[0] in folders
+            and (tree.ROOT / file).resolve() not in built
+            if not NEEDS_CUDA.search(str(file))
+        ]
+        self.assertEqual(forgotten, [])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,128 @@
+#include "launcher/checkpoint.hpp"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "launcher/training_state.hpp"
+#include "tests/support/expect_error.hpp"
+#include "tests/support/temporary_folder.hpp"
+#include "tests/support/tiny_network.hpp"
+
+namespace slicereduce {
+namespace {
+
+using testing::expect_error_from;
+using testing::TemporaryFolder;
+
+TrainOptions tiny_options(std::uint64_t seed) {
+  TrainOptions options;
+  options.network.arch = "resnet20";
+  options.seed = seed;
+  return options;
+}
+
+/// A state in which everything differs from a fresh one.
+std::unique_ptr<TrainingState> used_state() {
+  auto state = std::make_unique<TrainingState>(tiny_options(1), 3, 10);
+  testing::shake_norms(state->network);
+  for (const auto& momentum : state->sgd.momentum()) {
+    momentum.normal_();
+  }
+  state->sgd.refresh_norms();
+  (void)state->planner.plan(0, 0.5, state->sgd.norms());
+  state->steps_done = 40;
+  state->best_top1 = 12.5;
+  return state;
+}
+
+TEST(TrainingState, RestoresAllThatItSaved) {
+  const TemporaryFolder folder;
+  const auto state = used_state();
+  const auto path = folder.path() / "a.ckpt";
+  save_checkpoint(
+      path, state->checkpoint({.version = "1", .seed = 1, .steps_per_epoch = 7, .options = "[train]\n"}));
+  TrainingState other(tiny_options(2), 3, 10);
+  const Checkpoint loaded = load_checkpoint(path);
+  other.restore(loaded, path.string());
+  EXPECT_EQ(loaded.manifest.options, "[train]\n");
+  EXPECT_EQ(loaded.manifest.steps_per_epoch, 7);
+  EXPECT_EQ(other.network.weights_digest(), state->network.weights_digest());
+  EXPECT_EQ(other.sgd.norms(), state->sgd.norms());
+  EXPECT_EQ(other.planner.current(), state->planner.current());
+  EXPECT_EQ(other.planner.ratio(), 0.5);
+  EXPECT_EQ(other.steps_done, 40);
+  EXPECT_EQ(other.best_top1, 12.5);
+  for (std::size_t p = 0; p < state->sgd.momentum().size(); ++p) {
+    EXPECT_TRUE(at::equal(other.sgd.momentum()[p], state->sgd.momentum()[p]));
+  }
+  for (std::size_t i = 0; i < state->network.statistics().mean.size(); ++i) {
+    EXPECT_TRUE(at::equal(other.network.statistics().variance[i], state->network.statistics().variance[i]));
+  }
+}
+
+TEST(TrainingState, RefusesAnotherNetworksCheckpoint) {
+  const Checkpoint saved = used_state()->checkpoint({.version = "1"});
+  TrainOptions options = tiny_options(1);
+  options.network.arch = "resnet32";
+  TrainingState deeper(options, 3, 10);
+  expect_error_from([&] { deeper.restore(saved, "a.ckpt"); }, ErrorKind::input,
+                    "resnet20, but this run has resnet32");
+  TrainingState more_classes(tiny_options(1), 3, 100);
+  expect_error_from([&] { more_classes.restore(saved, "a.ckpt"); }, ErrorKind::input, "classes 10");
+}
+
+TEST(LoadNetwork, TakesTheRecalibratedStatisticsForTheExactNetwork) {
+  const TemporaryFolder folder;
+  const auto state = used_state();
+  state->recalibrated = NormStatistics::initial(state->network.layout());
+  state->recalibrated->mean[0].fill_(3);
+  save_checkpoint(folder.path() / "a.ckpt", state->checkpoint({.version = "1"}));
+  const auto loaded = load_network(folder.path() / "a.ckpt");
+  EXPECT_TRUE(loaded->recalibrated);
+  EXPECT_EQ(loaded->exact_statistics.mean[0][0].item<float>(), 3);
+  EXPECT_TRUE(at::equal(loaded->network.statistics().mean[0], state->network.statistics().mean[0]));
+  EXPECT_EQ(loaded->plan, state->planner.current());
+}
+
+TEST(CheckpointFolder, KeepsTheNewestAndTheBest) {
+  const TemporaryFolder folder;
+  const CheckpointFolder checkpoints(folder.path(), 2);
+  const auto state = used_state();
+  for (const std::int64_t step : {10, 20, 30, 40}) {
+    state->steps_done = step;
+    (void)checkpoints.save(state->checkpoint({.version = "1"}), /*is_best=*/step == 10);
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "step-00000020.ckpt"));
+  EXPECT_TRUE(std::filesystem::exists(folder.path() / "step-00000030.ckpt"));
+  EXPECT_EQ(load_checkpoint(folder.path() / "best.ckpt").manifest.step, 10);
+  EXPECT_EQ(checkpoints.newest_valid([](const std::string&) {})->filename(), "step-00000040.ckpt");
+}
+
+TEST(CheckpointFolder, PassesOverADamagedFileAndSaysSo) {
+  const TemporaryFolder folder;
+  const CheckpointFolder checkpoints(folder.path(), 3);
+  const auto state = used_state();
+  for (const std::int64_t step : {10, 20}) {
+    state->steps_done = step;
+    (void)checkpoints.save(state->checkpoint({.version = "1"}), false);
+  }
+  const auto newest = folder.path() / "step-00000020.ckpt";
+  std::filesystem::resize_file(newest, std::filesystem::file_size(newest) / 2);
+  std::string told;
+  const auto valid = checkpoints.newest_valid([&](const std::string& problem) { told = problem; });
+  EXPECT_EQ(valid->filename(), "step-00000010.ckpt");
+  EXPECT_NE(told.find("step-00000020.ckpt"), std::string::npos);
+}
+
+TEST(Manifest, NamesWhatItLacks) {
+  expect_error_from([] { (void)Manifest::from_json("{\"format\": 1}", "a.ckpt"); }, ErrorKind::input,
+                    "version");
+  expect_error_from([] { (void)Manifest::from_json("{\"format\": 99}", "a.ckpt"); }, ErrorKind::input,
+                    "format 99");
+  expect_error_from([] { (void)Manifest::from_json("nonsense", "a.ckpt"); }, ErrorKind::input, "a.ckpt");
+}
+
+}  // namespace
+}  // namespace slicereduce

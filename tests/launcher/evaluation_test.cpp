@@ -1,0 +1,120 @@
+#include "launcher/evaluation.hpp"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "tests/support/in_process_ranks.hpp"
+#include "tests/support/random_source.hpp"
+#include "tests/support/tiny_network.hpp"
+
+namespace slicereduce {
+namespace {
+
+using testing::layout_of;
+using testing::RandomSource;
+using testing::run_ranks;
+
+constexpr std::int64_t kImages = 23;  // no world size here divides it
+
+TransformConfig as_it_is() {
+  TransformConfig transform;
+  transform.image_size = RandomSource::kSide;
+  transform.augment = Augment::none;
+  transform.eval_view = EvalView::whole;
+  return transform;
+}
+
+Accuracy accuracy_on(int world_size, std::int64_t batch_size) {
+  const RandomSource source(kImages);
+  Accuracy accuracy;
+  run_ranks(world_size, [&](Communicator& communicator) {
+    Network network(layout_of("resnet20"), 3);
+    Loader loader(source, as_it_is(), {.threads = 0});
+    const Accuracy mine =
+        evaluate(network, Plan::full(network.layout().sites), network.statistics(),
+                 {.normalization = cifar10_normalization()}, loader, kImages, batch_size, communicator);
+    if (communicator.rank() == 0) {
+      accuracy = mine;
+    }
+  });
+  return accuracy;
+}
+
+TEST(Evaluate, CountsEveryImageOnceOnAnyNumberOfRanks) {
+  const Accuracy alone = accuracy_on(1, 23);
+  EXPECT_EQ(alone.images, kImages);
+  for (const int world_size : {2, 3, 4}) {
+    const Accuracy shared = accuracy_on(world_size, 4);
+    EXPECT_EQ(shared.images, kImages);
+    EXPECT_NEAR(shared.top1, alone.top1, 1e-9);
+    EXPECT_NEAR(shared.top5, alone.top5, 1e-9);
+    EXPECT_NEAR(shared.val_loss, alone.val_loss, 1e-4);
+  }
+}
+
+TEST(Evaluate, TopFiveHoldsTopOne) {
+  const Accuracy accuracy = accuracy_on(1, 8);
+  EXPECT_GE(accuracy.top5, accuracy.top1);
+  EXPECT_GT(accuracy.top5, 0);
+}
+
+TEST(AverageStatistics, IsTheMeanOverRanks) {
+  run_ranks(3, [](Communicator& communicator) {
+    NormStatistics statistics = NormStatistics::initial(layout_of("resnet20"));
+    for (auto& mean : statistics.mean) {
+      mean.fill_(communicator.rank());
+    }
+    average_statistics(statistics, communicator);
+    for (const auto& mean : statistics.mean) {
+      EXPECT_TRUE(at::equal(mean, at::ones_like(mean)));  // of 0, 1 and 2
+    }
+  });
+}
+
+/// Averaging before or after the moving average gives the same: it is linear.
+TEST(AverageStatistics, CommutesWithTheMovingAverage) {
+  run_ranks(2, [](Communicator& communicator) {
+    Network network(layout_of("resnet20"), 3);
+    CompactNetwork compact;
+    network.gather(testing::random_plan(network.layout(), 1), Precision::fp32, compact);
+    NormStatistics often = network.statistics().clone();
+    NormStatistics once = network.statistics().clone();
+    for (int i = 0; i < 3; ++i) {
+      at::Generator generator =
+          at::detail::createCPUGenerator(static_cast<std::uint64_t>(10 * i + communicator.rank()));
+      const at::Tensor images =
+          at::randn({4, 3, 16, 16}, generator).contiguous(at::MemoryFormat::ChannelsLast);
+      (void)network.forward(compact, images, often, {});
+      (void)network.forward(compact, images, once, {});
+      average_statistics(often, communicator);
+    }
+    average_statistics(once, communicator);
+    for (std::size_t i = 0; i < once.mean.size(); ++i) {
+      EXPECT_TRUE(at::allclose(often.mean[i], once.mean[i], 1e-5, 1e-6));
+      EXPECT_TRUE(at::allclose(often.variance[i], once.variance[i], 1e-5, 1e-6));
+    }
+  });
+}
+
+TEST(Recalibrate, IsTheMeanOfTheExactNetworksBatchStatistics) {
+  const RandomSource source(24);
+  run_ranks(1, [&](Communicator& communicator) {
+    Network network(layout_of("resnet20"), 3);
+    const View view{.normalization = cifar10_normalization()};
+    Loader loader(source, as_it_is(), {.threads = 0});
+    EpochOrder order(24, 8, 1, 5);
+    const NormStatistics statistics = recalibrate(network, view, loader, order, 0, 3, communicator);
+    // The stem's statistics can be told from its own convolution.
+    at::Tensor sum = at::zeros({16});
+    loader.start_epoch(order, 0, 0);
+    for (int i = 0; i < 3; ++i) {
+      const at::Tensor images = normalize(loader.next()->images, view.normalization);
+      sum += at::conv2d(images, network.parameters()[0].value, {}, 1, 1).mean({0, 2, 3}).detach();
+    }
+    EXPECT_TRUE(at::allclose(statistics.mean[0], sum / 3, 1e-4, 1e-5));
+    EXPECT_TRUE(at::equal(network.statistics().mean[0], at::zeros({16})));  // the running ones are untouched
+  });
+}
+
+}  // namespace
+}  // namespace slicereduce

@@ -1,0 +1,97 @@
+#include "launcher/train_options.hpp"
+
+#include <gtest/gtest.h>
+
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <functional>
+
+#include "core/error.hpp"
+#include "launcher/resolved_options.hpp"
+
+namespace slicereduce {
+namespace {
+
+void expect_refused(const std::function<void(TrainOptions&)>& spoil, const std::string& option) {
+  TrainOptions options;
+  spoil(options);
+  try {
+    options.validate();
+    ADD_FAILURE() << "accepted a bad " << option;
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::usage);
+    EXPECT_NE(std::string(error.what()).find(option), std::string::npos) << error.what();
+  }
+}
+
+TEST(TrainOptions, DefaultsAreValid) { EXPECT_NO_THROW(TrainOptions().validate()); }
+
+TEST(TrainOptions, NameTheOptionThatIsWrong) {
+  expect_refused([](auto& o) { o.network.sampling.size.ratio = 0; }, "--sample-ratio");
+  expect_refused([](auto& o) { o.network.sampling.sampler = "best"; }, "--sampler");
+  expect_refused([](auto& o) { o.network.arch = "vgg"; }, "--arch");
+  expect_refused([](auto& o) { o.network.mode = "sparse"; }, "--mode");
+  expect_refused([](auto& o) { o.network.coupling = "all"; }, "--coupling");
+  expect_refused([](auto& o) { o.network.wire = "int8"; }, "--wire");
+  expect_refused([](auto& o) { o.step.batch_size = 0; }, "--batch-size");
+  expect_refused([](auto& o) { o.step.lr = std::nan(""); }, "--lr");
+  expect_refused([](auto& o) { o.step.sgd.momentum = 1; }, "--momentum");
+  expect_refused([](auto& o) { o.step.label_smoothing = 1; }, "--label-smoothing");
+  expect_refused([](auto& o) { o.step.precision = "fp8"; }, "--precision");
+  expect_refused([](auto& o) { o.step.device = "tpu"; }, "--device");
+  expect_refused([](auto& o) { o.step.reduce = "sparse"; }, "--reduce");
+  expect_refused([](auto& o) { o.step.bucket_mb = 0; }, "--bucket-mb");
+  expect_refused([](auto& o) { o.step.overlap = "yes"; }, "--overlap");
+  expect_refused([](auto& o) { o.step.timeout_s = 0; }, "--timeout");
+  expect_refused([](auto& o) { o.dataset = "svhn"; }, "--dataset");
+  expect_refused([](auto& o) { o.workers = -1; }, "--workers");
+  expect_refused([](auto& o) { o.epochs = 0; }, "--epochs");
+  expect_refused([](auto& o) { o.schedule = "linear"; }, "--schedule");
+  expect_refused([](auto& o) { o.keep = 0; }, "--keep");
+  expect_refused([](auto& o) { o.log_every = 0; }, "--log-every");
+  expect_refused([](auto& o) { o.eval_network = "all"; }, "--eval-network");
+  expect_refused([](auto& o) { o.on_disagreement = "vote"; }, "--on-disagreement");
+}
+
+TEST(RatioSchedule, IsReadOrRefused) {
+  using Pairs = std::vector<std::pair<double, double>>;
+  EXPECT_EQ(parse_ratio_schedule("0:0.5,80:1.0"), (Pairs{{0, 0.5}, {80, 1.0}}));
+  EXPECT_TRUE(parse_ratio_schedule("").empty());
+  for (const char* bad : {"0.5", "0:0", "0:1.5", "5:0.5,3:1", "0:0.5,x", "0:0.5:3", "-1:0.5", "0:nan"}) {
+    EXPECT_THROW((void)parse_ratio_schedule(bad), Error) << bad;
+  }
+}
+
+/// The program's own arrangement: a subcommand whose file is given to the program.
+TEST(ConfigText, IsReadBackByConfig) {
+  const auto parse = [](const std::vector<std::string>& arguments, TrainOptions& options) {
+    CLI::App program;
+    program.set_config("--config");
+    program.fallthrough();
+    program.option_defaults()->always_capture_default();
+    CLI::App* command = program.add_subcommand("train");
+    add_train_options(*command, options);
+    std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
+    program.parse(reversed);
+    return config_text(*command);
+  };
+  TrainOptions options;
+  const std::string text =
+      parse({"train", "--data", "/some where", "--lr", "0.3", "--nesterov", "-b", "17", "--wire", "bf16",
+             "--seed", "18446744073709551615", "--ratio-schedule", "0:0.5,80:1.0"},
+            options);
+  const std::string path = ::testing::TempDir() + "config_text.toml";
+  std::ofstream(path) << text;
+  TrainOptions again;
+  EXPECT_EQ(parse({"train", "--config", path}, again), text);
+  EXPECT_EQ(again.data, "/some where");
+  EXPECT_EQ(again.step.lr, 0.3);
+  EXPECT_TRUE(again.step.sgd.nesterov);
+  EXPECT_EQ(again.step.batch_size, 17);
+  EXPECT_EQ(again.network.wire, "bf16");
+  EXPECT_EQ(again.seed, std::uint64_t{18446744073709551615ULL});
+  EXPECT_EQ(again.ratio_schedule, "0:0.5,80:1.0");
+}
+
+}  // namespace
+}  // namespace slicereduce

@@ -1,0 +1,35 @@
+#include <gtest/gtest.h>
+#include <mpi.h>
+
+#include "comm/mpi_communicator.hpp"
+#include "tests/support/training_contract.hpp"
+
+namespace slicereduce {
+namespace {
+
+using Promise = void (*)(Communicator&);
+
+void on_all_ranks(Promise promise) {
+  MpiCommunicator communicator(MPI_COMM_WORLD);
+  promise(communicator);
+  communicator.barrier();
+  communicator.close();
+}
+
+TEST(TrainingStepRanks, SlicesReduceToWhatDenseReductionGives) {
+  on_all_ranks(testing::expect_slices_equal_dense);
+}
+TEST(TrainingStepRanks, CoupledTrainsLikeUncoupled) {
+  on_all_ranks(testing::expect_coupled_trains_like_uncoupled);
+}
+TEST(TrainingStepRanks, WireBytesAreThePlansToTheByte) {
+  on_all_ranks(testing::expect_wire_bytes_of_the_plan);
+}
+TEST(TrainingStepRanks, OverlapChangesNoBit) { on_all_ranks(testing::expect_overlap_changes_nothing); }
+TEST(TrainingStepRanks, ReplicasStayBitEqualWithEverySampler) {
+  on_all_ranks(testing::expect_replicas_stay_equal);
+}
+TEST(TrainingStepRanks, DifferentPlansAreFound) { on_all_ranks(testing::expect_disagreement_is_found); }
+
+}  // namespace
+}  // namespace slicereduce

@@ -1,0 +1,172 @@
+#pragma once
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/full.h>
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstring>
+#include <ostream>
+#include <thread>
+#include <vector>
+
+#include "comm/reducer.hpp"
+
+namespace slicereduce::testing {
+
+/// What a Reducer promises over any Communicator. Each clause is run on all ranks at once.
+struct ReducerClause {
+  const char* name;
+  void (*run)(Communicator&);
+};
+
+inline std::ostream& operator<<(std::ostream& out, const ReducerClause& clause) { return out << clause.name; }
+
+inline ReducerConfig small_buckets(WireType wire, bool overlap = true) {
+  return {.wire = wire, .bucket_bytes = 64, .first_bucket_bytes = 16, .overlap = overlap};
+}
+
+/// `rank`'s gradient for a slot: multiples of world_size, small enough for every wire type, so that the mean
+/// is exact.
+inline at::Tensor exact_gradient(std::size_t slot, std::int64_t numel, int rank, int world_size) {
+  const auto first = static_cast<std::int64_t>(slot) % 5;
+  return (at::arange(first, first + numel, at::kFloat).remainder(7) + rank) * world_size;
+}
+
+inline at::Tensor exact_mean(std::size_t slot, std::int64_t numel, int world_size) {
+  at::Tensor sum = exact_gradient(slot, numel, 0, world_size);
+  for (int rank = 1; rank < world_size; ++rank) {
+    sum += exact_gradient(slot, numel, rank, world_size);
+  }
+  return sum / world_size;
+}
+
+inline void expect_exact_means(const Reducer& reducer, const std::vector<std::int64_t>& numels,
+                               int world_size) {
+  for (std::size_t slot = 0; slot < numels.size(); ++slot) {
+    EXPECT_TRUE(reducer.view(slot).to(at::kFloat).equal(exact_mean(slot, numels[slot], world_size)))
+        << "slot " << slot << " of " << wire_name(reducer.wire());
+  }
+}
+
+inline void reduce_exact_gradients(Reducer& reducer, Communicator& communicator,
+                                   const std::vector<std::int64_t>& numels, at::ScalarType type) {
+  reducer.begin(numels, 42);
+  for (std::size_t slot = 0; slot < numels.size(); ++slot) {
+    reducer.add(slot,
+                exact_gradient(slot, numels[slot], communicator.rank(), communicator.world_size()).to(type));
+  }
+  const ReduceTimes times = reducer.wait().value_or(ReduceTimes{.wire_bytes = -1});
+  std::int64_t payload = 0;
+  for (const std::int64_t numel : numels) {
+    payload += numel * static_cast<std::int64_t>(wire_size(reducer.wire()));
+  }
+  EXPECT_EQ(times.wire_bytes, payload);
+  EXPECT_GE(times.comm_ms, 0);
+  EXPECT_GE(times.exposed_ms, 0);
+}
+
+inline void averages_exactly_in_every_wire_type(Communicator& communicator) {
+  const std::vector<std::int64_t> numels = {3, 1, 0, 17, 4, 100, 2, 2, 31};
+  for (const WireType wire : {WireType::fp32, WireType::bf16, WireType::fp16}) {
+    for (const bool overlap : {true, false}) {
+      Reducer reducer(communicator, small_buckets(wire, overlap));
+      for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+        reduce_exact_gradients(reducer, communicator, numels, type);
+        expect_exact_means(reducer, numels, communicator.world_size());
+      }
+    }
+  }
+}
+
+inline void the_layout_follows_the_numels(Communicator& communicator) {
+  Reducer reducer(communicator, small_buckets(WireType::fp32));
+  const std::vector<std::vector<std::int64_t>> steps = {{5, 5}, {5, 5},     {40, 3, 9}, {1},
+                                                        {},     {200, 200}, {5, 5}};
+  for (const auto& numels : steps) {
+    reduce_exact_gradients(reducer, communicator, numels, at::kFloat);
+    expect_exact_means(reducer, numels, communicator.world_size());
+  }
+}
+
+inline std::vector<std::byte> reduced_bits(Communicator& communicator, WireType wire, bool overlap) {
+  const std::vector<std::int64_t> numels = {7, 50, 3, 21};
+  Reducer reducer(communicator, small_buckets(wire, overlap));
+  reducer.begin(numels, 1);
+  std::vector<std::byte> bits;
+  for (std::size_t slot = 0; slot < numels.size(); ++slot) {
+    const auto first = static_cast<std::int64_t>(slot) * 100 + communicator.rank() * 13 + 1;
+    reducer.add(slot, 1 / at::arange(first, first + numels[slot], at::kFloat));
+  }
+  EXPECT_TRUE(reducer.wait().has_value());
+  for (std::size_t slot = 0; slot < numels.size(); ++slot) {
+    const auto reduced = reducer.reduced(slot);
+    bits.insert(bits.end(), reduced.begin(), reduced.end());
+  }
+  return bits;
+}
+
+/// Sums that are rounded: the same bits whenever they are sent, and on all ranks.
+inline void overlap_changes_no_bit(Communicator& communicator) {
+  for (const WireType wire : {WireType::fp32, WireType::bf16, WireType::fp16}) {
+    const auto overlapped = reduced_bits(communicator, wire, true);
+    EXPECT_EQ(overlapped, reduced_bits(communicator, wire, false)) << wire_name(wire);
+    const auto all = communicator.allgather(overlapped);
+    for (std::size_t offset = 0; offset < all.size(); offset += overlapped.size()) {
+      EXPECT_EQ(std::memcmp(all.data() + offset, overlapped.data(), overlapped.size()), 0) << wire_name(wire);
+    }
+  }
+}
+
+inline void large_gradients_do_not_overflow(Communicator& communicator) {
+  Reducer reducer(communicator, small_buckets(WireType::fp16));
+  reducer.begin(std::vector<std::int64_t>{3}, 1);
+  reducer.add(0, at::full({3}, 32768.0F));
+  ASSERT_TRUE(reducer.wait().has_value());
+  // 1 / world_size is rounded, and then every partial sum: half a unit in the last place of fp16 each.
+  const double tolerance = 32768.0 * communicator.world_size() * 0x1p-11;
+  EXPECT_NEAR(reducer.view(0)[1].item<double>(), 32768.0, tolerance);
+}
+
+inline void gradients_may_come_from_several_threads(Communicator& communicator) {
+  const std::vector<std::int64_t> numels(64, 5);
+  Reducer reducer(communicator, small_buckets(WireType::bf16));
+  reducer.begin(numels, 1);
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t part = 0; part < 4; ++part) {
+      threads.emplace_back([&, part] {
+        for (std::size_t slot = part; slot < numels.size(); slot += 4) {
+          reducer.add(slot, exact_gradient(slot, 5, communicator.rank(), communicator.world_size()));
+        }
+      });
+    }
+  }
+  ASSERT_TRUE(reducer.wait().has_value());
+  expect_exact_means(reducer, numels, communicator.world_size());
+}
+
+inline void a_disagreement_reaches_all_ranks_and_passes(Communicator& communicator) {
+  const std::vector<std::int64_t> numels = {9, 30};
+  Reducer reducer(communicator, small_buckets(WireType::fp32));
+  const bool is_last = communicator.rank() == communicator.world_size() - 1;
+  reducer.begin(numels, is_last ? 8 : 7);
+  for (std::size_t slot = 0; slot < numels.size(); ++slot) {
+    reducer.add(slot, exact_gradient(slot, numels[slot], communicator.rank(), communicator.world_size()));
+  }
+  EXPECT_EQ(reducer.wait().has_value(), communicator.world_size() == 1);
+  reduce_exact_gradients(reducer, communicator, numels, at::kFloat);
+  expect_exact_means(reducer, numels, communicator.world_size());
+}
+
+inline constexpr std::array kReducerContract = {
+    ReducerClause{"AveragesExactlyInEveryWireType", averages_exactly_in_every_wire_type},
+    ReducerClause{"TheLayoutFollowsTheNumels", the_layout_follows_the_numels},
+    ReducerClause{"OverlapChangesNoBit", overlap_changes_no_bit},
+    ReducerClause{"LargeGradientsDoNotOverflow", large_gradients_do_not_overflow},
+    ReducerClause{"GradientsMayComeFromSeveralThreads", gradients_may_come_from_several_threads},
+    ReducerClause{"ADisagreementReachesAllRanksAndPasses", a_disagreement_reaches_all_ranks_and_passes},
+};
+
+}  // namespace slicereduce::testing
