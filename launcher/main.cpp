@@ -16,7 +16,7 @@ int run(int argc, char** argv) {
   program.set_config("--config", "", "Read options from a TOML file, such as a run's config.toml");
   program.require_subcommand(1);
   program.fallthrough();
-  program.option_defaults()->always_capture_default();
+  program.option_defaults()->always_capture_default()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   Action action;
   add_train_command(program, action);
   add_eval_command(program, action);
