@@ -47,7 +47,8 @@ struct AllreduceThread::Item {
   std::size_t index = 0;  ///< of the AllReduce in its round
   WireBuffer buffer;
   /// The value and its complement: their minima are complements of each other only if all values are equal.
-  std::optional<std::array<std::uint64_t, 2>> agreement;
+  /// Then 0 to stop, 1 to go on.
+  std::optional<std::array<std::uint64_t, 3>> agreement;
   std::unique_ptr<Pending> pending;
   Clock::time_point started;
   Clock::time_point finished;
@@ -92,9 +93,9 @@ AllreduceThread::~AllreduceThread() {
   thread_.join();
 }
 
-void AllreduceThread::submit_agreement(std::uint64_t value) {
+void AllreduceThread::submit_agreement(std::uint64_t value, bool wants_stop) {
   auto item = std::make_unique<Item>();
-  item->agreement = {value, ~value};
+  item->agreement = {value, ~value, wants_stop ? 0U : 1U};
   enqueue(std::move(item));
 }
 
@@ -196,7 +197,9 @@ bool AllreduceThread::collect_done(Items& waiting, Items& under_way) {
 
 void AllreduceThread::record(const Item& item) {
   const std::lock_guard lock(mutex_);
-  if (!item.agreement) {
+  if (item.agreement) {
+    round_.stop_requested = (*item.agreement)[2] == 0;
+  } else {
     round_.allreduces.resize(std::max(round_.allreduces.size(), item.index + 1));
     round_.allreduces[item.index] = {.started = item.started,
                                      .finished = item.finished,

@@ -28,6 +28,7 @@ struct AllreduceRound {
   /// False where the ranks submitted different values for agreement: nothing submitted after that was
   /// started, on any rank.
   bool agreed = true;
+  bool stop_requested = false;  ///< by any rank, with an agreement of this round; the same on all ranks
   std::vector<AllreduceTimes> allreduces;  ///< in the order of submission
 
   [[nodiscard]] std::int64_t bytes() const;
@@ -55,8 +56,9 @@ class AllreduceThread {
   AllreduceThread& operator=(AllreduceThread&&) = delete;
 
   /// Collective. What is submitted after this starts only once all ranks are known to have submitted
-  /// the same `value`; where they have not, it is dropped. 16 bytes, not counted in the round.
-  void submit_agreement(std::uint64_t value);
+  /// the same `value`; where they have not, it is dropped. Tells all ranks whether one of them wants to
+  /// stop, too. 24 bytes, not counted in the round.
+  void submit_agreement(std::uint64_t value, bool wants_stop = false);
 
   /// Collective. Starts summing `buffer` in place over all ranks, in the order of submission, and
   /// returns at once. The buffer must stay until wait_all() has returned.

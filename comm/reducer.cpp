@@ -81,7 +81,7 @@ Reducer::Reducer(Communicator& communicator, const ReducerConfig& config)
 
 Reducer::~Reducer() = default;
 
-void Reducer::begin(std::span<const std::int64_t> slot_numels, std::uint64_t digest) {
+void Reducer::begin(std::span<const std::int64_t> slot_numels, std::uint64_t digest, bool wants_stop) {
   const std::lock_guard lock(mutex_);
   require(!in_round_, "a round of reductions begins before the last one's wait()");
   if (!storage_.defined() || !std::ranges::equal(slot_numels, numels_)) {
@@ -94,8 +94,9 @@ void Reducer::begin(std::span<const std::int64_t> slot_numels, std::uint64_t dig
   }
   next_bucket_ = 0;
   in_round_ = true;
+  wants_stop_ = wants_stop;
   if (thread_) {
-    thread_->submit_agreement(digest);
+    thread_->submit_agreement(digest, wants_stop);
   }
 }
 
@@ -151,12 +152,13 @@ std::optional<ReduceTimes> Reducer::wait() {
     submit_full_buckets();
     in_round_ = false;
   }
-  ReduceTimes times{.wire_bytes = layout_.wire_bytes};
+  ReduceTimes times{.stop_requested = wants_stop_, .wire_bytes = layout_.wire_bytes};
   if (thread_) {
     const AllreduceRound round = thread_->wait_all();
     if (!round.agreed) {
       return std::nullopt;
     }
+    times.stop_requested = round.stop_requested;
     times.comm_ms = milliseconds(round.busy());
     times.exposed_ms = milliseconds(Clock::now() - start);
   }

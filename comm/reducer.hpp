@@ -31,8 +31,9 @@ struct ReducerConfig {
 
 /// What a step's reduction took on this rank.
 struct ReduceTimes {
-  double comm_ms = 0;     ///< in which an AllReduce was under way; 0 for a single rank
-  double exposed_ms = 0;  ///< for which wait() held up the step
+  bool stop_requested = false;  ///< by any rank in begin(); the same on all ranks
+  double comm_ms = 0;           ///< in which an AllReduce was under way; 0 for a single rank
+  double exposed_ms = 0;        ///< for which wait() held up the step
   /// The payload handed to AllReduce; a single rank counts what it would hand over.
   std::int64_t wire_bytes = 0;
 };
@@ -59,9 +60,9 @@ class Reducer {
   Reducer& operator=(Reducer&&) = delete;
 
   /// Collective. Starts a round of slots with `slot_numels` numbers each, the same on all ranks; `digest`
-  /// stands for what they mean, and is compared over all ranks before anything is reduced. Overwrites the
-  /// last round's results.
-  void begin(std::span<const std::int64_t> slot_numels, std::uint64_t digest);
+  /// stands for what they mean, and is compared over all ranks before anything is reduced. `wants_stop`
+  /// reaches all ranks with it. Overwrites the last round's results.
+  void begin(std::span<const std::int64_t> slot_numels, std::uint64_t digest, bool wants_stop = false);
 
   /// Copies `gradient` / world_size into its slot, converted to the wire type, in the order of its
   /// memory: float or bfloat16, of the slot's size, on the CPU, without gaps or overlaps. From any thread,
@@ -98,6 +99,7 @@ class Reducer {
   std::vector<std::size_t> missing_;  ///< by bucket: slots not yet added
   std::size_t next_bucket_ = 0;       ///< the first that was not submitted
   bool in_round_ = false;
+  bool wants_stop_ = false;
 
   std::unique_ptr<AllreduceThread> thread_;  ///< none for a single rank. After storage_: it writes there.
 };

@@ -21,23 +21,29 @@ namespace {
       at::globalContext().hasCUDART()
           ? "--device cuda: this machine shows no CUDA device (nvidia-smi, CUDA_VISIBLE_DEVICES); use "
             "--device cpu or auto"
-          : "--device cuda: this build has no CUDA; build with the CUDA preset, or use --device cpu");
+          : "--device cuda: this build has no CUDA; use --device cpu or auto");
 }
 
-int usable_cores() {
+}  // namespace
+
+std::vector<int> usable_cores() {
   // A fixed cpu_set_t ends at 1,024 processors, and the kernel refuses it on machines with more.
   for (int processors = CPU_SETSIZE; processors <= (1 << 20); processors *= 2) {
     const std::unique_ptr<cpu_set_t, void (*)(cpu_set_t*)> set(CPU_ALLOC(processors),
                                                                [](cpu_set_t* owned) { CPU_FREE(owned); });
     const std::size_t size = CPU_ALLOC_SIZE(processors);
     if (set && ::sched_getaffinity(0, size, set.get()) == 0) {
-      return CPU_COUNT_S(size, set.get());
+      std::vector<int> cores;
+      for (int core = 0; core < processors; ++core) {
+        if (CPU_ISSET_S(core, size, set.get())) {
+          cores.push_back(core);
+        }
+      }
+      return cores;
     }
   }
-  return 1;
+  return {0};
 }
-
-}  // namespace
 
 DeviceChoice parse_device_choice(std::string_view text) {
   if (text == "auto") {
@@ -66,9 +72,9 @@ at::Device choose_device(DeviceChoice choice, int local_rank) {
   return at::kCPU;
 }
 
-int default_threads(int local_world_size) {
-  require(local_world_size > 0, "a machine has no ranks");
-  return std::max(1, usable_cores() / local_world_size);
+int default_threads(int cores, int local_world_size) {
+  require(local_world_size >= 1, "a machine has no ranks");
+  return std::max(1, cores / local_world_size);
 }
 
 std::int64_t peak_memory_bytes() {

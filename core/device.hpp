@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string_view>
+#include <vector>
 
 namespace slicereduce {
 
@@ -17,9 +18,13 @@ enum class DeviceChoice { automatic, cpu, cuda };
 /// CUDA is asked for and this build or this machine has none.
 [[nodiscard]] at::Device choose_device(DeviceChoice choice, int local_rank);
 
-/// Threads for one of `local_world_size` ranks of a machine: the cores that this process may run on
-/// (sched_getaffinity), shared out, at least 1.
-[[nodiscard]] int default_threads(int local_world_size);
+/// The cores that this process may run on (sched_getaffinity), by number.
+[[nodiscard]] std::vector<int> usable_cores();
+
+/// Threads for one of `local_world_size` ranks of a machine that may run on `cores` cores between them: a
+/// fair share, at least 1. Whether a launcher has bound each rank to cores of its own or none of them, the
+/// share is the same.
+[[nodiscard]] int default_threads(int cores, int local_world_size);
 
 /// The most host memory this process has had resident (VmHWM). Throws Error(io) where the kernel doesn't
 /// tell.

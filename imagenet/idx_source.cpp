@@ -70,16 +70,27 @@ class IdxFile {
     return lengths;
   }
 
-  /// The `count` bytes up to the end of the file.
+  /// The `count` bytes up to the end of the file. Memory grows with what is there: even within what a gzip
+  /// file of this size can hold, the header may announce a thousand times what is in it.
   std::vector<std::uint8_t> read_rest(std::uint64_t count) {
+    constexpr std::uint64_t kMostAtOnce = 1 << 24;
     if (count > stored_bytes_ * (gzdirect(file_) ? 1 : kMostExpansion)) {
       fail(concat("its header announces ", count, " bytes, more than its ", stored_bytes_, " can hold"));
     }
-    std::vector<std::uint8_t> bytes(count);
-    read(bytes);
+    std::vector<std::uint8_t> bytes;
+    while (bytes.size() < count) {
+      const std::size_t got = bytes.size();
+      bytes.resize(got + std::min(count - got, kMostAtOnce));
+      read(std::span(bytes).subspan(got));
+    }
     std::array<std::uint8_t, 1> beyond{};
-    if (gzread(file_, beyond.data(), 1) != 0) {
-      fail("it goes on after the last item, or its gzip checksum is wrong");
+    // Reading past the end is also what makes zlib check the sum at the end of the file.
+    const int extra = gzread(file_, beyond.data(), 1);
+    if (int code = Z_OK; extra < 0 || (gzerror(file_, &code), code != Z_OK)) {
+      fail(gzip_message());
+    }
+    if (extra > 0) {
+      fail("it goes on after its last item");
     }
     return bytes;
   }
@@ -91,10 +102,8 @@ class IdxFile {
 
  private:
   void read(std::span<std::uint8_t> bytes) {
-    constexpr std::size_t kMostAtOnce = std::size_t{1} << 30;  // gzread counts in int
     while (!bytes.empty()) {
-      const auto wanted = static_cast<unsigned>(std::min(bytes.size(), kMostAtOnce));
-      const int got = gzread(file_, bytes.data(), wanted);
+      const int got = gzread(file_, bytes.data(), static_cast<unsigned>(bytes.size()));
       if (got <= 0) {
         fail(got == 0 ? "it is truncated" : gzip_message());
       }

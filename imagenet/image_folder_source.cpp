@@ -95,8 +95,10 @@ ImageFolderSource::ImageFolderSource(const std::filesystem::path& folder, Split 
 
 void ImageFolderSource::list_files() {
   for (std::size_t label = 0; label < classes_.size(); ++label) {
+    // A link to nothing is listed too, and refused where it is read: a data set that lost files should not
+    // quietly be a smaller one.
     const auto names = sorted_names(root_ / classes_[label], [](const auto& entry) {
-      return has_picture_extension(entry.path()) && entry.is_regular_file();
+      return has_picture_extension(entry.path()) && !entry.is_directory();
     });
     if (names.empty()) {
       throw Error(ErrorKind::input, concat("the class folder ", (root_ / classes_[label]).string(),
@@ -147,7 +149,8 @@ std::uint64_t ImageFolderSource::fingerprint() const {
     std::error_code problem;
     const auto bytes = static_cast<std::int64_t>(std::filesystem::file_size(path(i), problem));
     if (problem) {
-      throw Error(ErrorKind::input, concat("cannot read ", path(i).string(), ": ", problem.message()));
+      throw Error(ErrorKind::input, concat("cannot read ", path(i).string(), ": ", problem.message(),
+                                           "; restore or remove the file"));
     }
     const std::array<std::int64_t, 2> numbers{file.label, bytes};
     digest.add_text(file.name).add_values(std::span<const std::int64_t>(numbers));

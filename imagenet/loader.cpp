@@ -2,7 +2,6 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
-#include <omp.h>
 
 #include <algorithm>
 #include <chrono>
@@ -14,7 +13,28 @@
 #include "core/random.hpp"
 #include "core/text.hpp"
 
+// Not from omp.h: it is g++'s own, and clang-tidy has none.
+extern "C" void omp_set_num_threads(int number) noexcept;
+
 namespace slicereduce {
+
+namespace {
+
+/// Images are the parallelism here. An OpenMP team to resize one picture costs more than it brings: 150
+/// photographs a second where one thread does 570 (2 cores, one of them busy).
+class OneOpenMpThread {
+ public:
+  // LibTorch sets a thread's number when it is first asked for: it has to be asked before.
+  OneOpenMpThread() : before_(at::get_num_threads()) { omp_set_num_threads(1); }
+  ~OneOpenMpThread() { omp_set_num_threads(before_); }
+  OneOpenMpThread(const OneOpenMpThread&) = delete;
+  OneOpenMpThread& operator=(const OneOpenMpThread&) = delete;
+
+ private:
+  int before_;
+};
+
+}  // namespace
 
 /// A batch under way. Threads hold it too, so that a restart may forget it while they still write to it.
 struct Loader::Pending {
@@ -65,6 +85,7 @@ Loader::Loader(const ImageSource& source, const TransformConfig& transform, cons
 Loader::~Loader() { abandon(); }
 
 void Loader::start_epoch(EpochOrder& order, int rank, std::int64_t epoch, std::int64_t first_step) {
+  require(first_step >= 0 && first_step <= order.steps_per_epoch(), "Loader: first_step is beyond the epoch");
   std::deque<Planned> planned;
   for (std::int64_t step = first_step; step < order.steps_per_epoch(); ++step) {
     planned.push_back({order.indices(epoch, step, rank), order.global_count(step)});
@@ -145,7 +166,7 @@ std::optional<Batch> Loader::next() {
   }
   if (ready->failure) {
     abandon();
-    std::rethrow_exception(ready->failure);
+    std::rethrow_exception(std::exchange(ready->failure, nullptr));
   }
   open_batches();
   waited_ms_ = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
@@ -153,10 +174,6 @@ std::optional<Batch> Loader::next() {
 }
 
 void Loader::work(const std::stop_token& stop) {
-  // Images are the parallelism here: an OpenMP team in each thread would only fight over the cores. LibTorch
-  // sets a thread's number on the first use, so that has to come first.
-  (void)at::get_num_threads();
-  omp_set_num_threads(1);
   while (true) {
     std::optional<Piece> piece;
     {
@@ -183,6 +200,7 @@ std::optional<Loader::Piece> Loader::take_piece() {
 }
 
 void Loader::fill(const Piece& piece) {
+  const OneOpenMpThread one_thread;
   std::exception_ptr failure;
   std::size_t position = piece.first;
   try {
@@ -194,7 +212,7 @@ void Loader::fill(const Piece& piece) {
   }
   const std::lock_guard lock(mutex_);
   if (failure) {
-    piece.pending->fail(position, failure);
+    piece.pending->fail(position, std::move(failure));
   }
   piece.pending->finished += piece.end - piece.first;
   batch_finished_.notify_one();

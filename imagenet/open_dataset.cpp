@@ -28,16 +28,8 @@ DatasetKind recognize(const std::filesystem::path& folder) {
              "train/, val/ or test/ with a folder for each class (image folder); check --data"));
 }
 
-}  // namespace
-
-std::unique_ptr<ImageSource> open_dataset(DatasetKind kind, const std::filesystem::path& folder,
-                                          Split split) {
-  std::error_code problem;
-  if (!std::filesystem::is_directory(folder, problem)) {
-    throw Error(ErrorKind::input,
-                concat("cannot open the dataset ", folder.string(), ": ",
-                       problem ? problem.message() : "it is not a folder", "; check --data"));
-  }
+std::unique_ptr<ImageSource> open_existing(DatasetKind kind, const std::filesystem::path& folder,
+                                           Split split) {
   switch (kind == DatasetKind::automatic ? recognize(folder) : kind) {
     case DatasetKind::mnist:
       return std::make_unique<IdxSource>(folder, split);
@@ -49,6 +41,25 @@ std::unique_ptr<ImageSource> open_dataset(DatasetKind kind, const std::filesyste
       break;
   }
   throw Error(ErrorKind::invariant, "open_dataset: a dataset kind without a source");
+}
+
+}  // namespace
+
+std::unique_ptr<ImageSource> open_dataset(DatasetKind kind, const std::filesystem::path& folder,
+                                          Split split) {
+  std::error_code problem;
+  if (!std::filesystem::is_directory(folder, problem)) {
+    throw Error(ErrorKind::input,
+                concat("cannot open the dataset ", folder.string(), ": ",
+                       problem ? problem.message() : "it is not a folder", "; check --data"));
+  }
+  try {
+    return open_existing(kind, folder, split);
+  } catch (const std::filesystem::filesystem_error& error) {
+    // A folder that may not be listed, a link to itself: the message names it.
+    throw Error(ErrorKind::input, concat("cannot open the dataset ", folder.string(), ": ", error.what(),
+                                         "; check it and its permissions"));
+  }
 }
 
 }  // namespace slicereduce

@@ -20,7 +20,9 @@ constexpr double kGreatestRatio = 4.0 / 3.0;  // width / height; the least is it
 CropBox whole_of(const Image& image) { return {0, 0, image.height, image.width}; }
 
 CropBox central_box(Extent picture, Extent box) {
-  return {(picture.height - box.height) / 2, (picture.width - box.width) / 2, box.height, box.width};
+  // Half a pixel goes to the even side, as in torchvision: the pixels its weights are evaluated on.
+  const auto margin = [](std::int64_t room) { return std::lrint(static_cast<double>(room) / 2); };
+  return {margin(picture.height - box.height), margin(picture.width - box.width), box.height, box.width};
 }
 
 void check_row(const Image& image, std::int64_t image_size, std::span<std::uint8_t> row) {
@@ -104,7 +106,7 @@ void TransformConfig::validate() const {
 TransformConfig default_transform(const ImageSource& source, std::int64_t image_size) {
   TransformConfig config;
   if (has_small_images(source)) {
-    const Extent extent = *source.fixed_extent();
+    const Extent extent = source.fixed_extent().value_or(Extent{});
     config.image_size = std::max(extent.height, extent.width);
     config.augment = Augment::pad_crop;
     config.flip = source.channels() == 3;

@@ -96,8 +96,7 @@ Series measure(const BenchOptions& options, Communicator& communicator, std::int
 
 ExitCode bench_step(const BenchOptions& options, const MpiSession& session, Communicator& communicator) {
   together(communicator, [&] { options.validate(); });
-  at::set_num_threads(options.step.threads > 0 ? options.step.threads
-                                               : default_threads(session.local_size()));
+  at::set_num_threads(options.step.threads > 0 ? options.step.threads : session.default_threads());
   std::int64_t wire_bytes = 0;
   const Series series = measure(options, communicator, wire_bytes);
   const double step_ms = largest(quantile(series.at("step_ms"), 0.5), communicator);

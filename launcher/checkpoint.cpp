@@ -130,7 +130,11 @@ std::filesystem::path CheckpointFolder::save(const Checkpoint& checkpoint, bool 
     const auto best = folder_ / "best.ckpt";
     const auto beside = folder_ / "best.ckpt.new";
     std::filesystem::remove(beside);
-    std::filesystem::create_hard_link(path, beside);
+    std::error_code no_links;
+    std::filesystem::create_hard_link(path, beside, no_links);
+    if (no_links) {
+      std::filesystem::copy_file(path, beside);
+    }
     std::filesystem::rename(beside, best);
   }
   const auto all = files();

@@ -103,10 +103,10 @@ void together(Communicator& communicator, const std::function<void()>& work) {
   throw SharedError(static_cast<ErrorKind>(kind), message);
 }
 
-void require_agreement(Communicator& communicator, const Facts& facts) {
+std::string differences(Communicator& communicator, const Facts& facts) {
   const std::string own = written(facts);
   if (all_agree(communicator, own)) {
-    return;
+    return "";
   }
   std::vector<Facts> of_ranks;
   Facts every_key;
@@ -114,12 +114,20 @@ void require_agreement(Communicator& communicator, const Facts& facts) {
     of_ranks.push_back(read(text));
     every_key.insert(of_ranks.back().begin(), of_ranks.back().end());
   }
-  std::string message = "the ranks were not started alike:";
+  std::string lines;
   for (const auto& [key, value] : every_key) {
-    message += difference(key, of_ranks);
+    lines += difference(key, of_ranks);
   }
-  throw SharedError(ErrorKind::disagreement,
-                    message + "\nStart all of them with the same program, options and data.");
+  return lines;
+}
+
+void require_agreement(Communicator& communicator, const Facts& facts) {
+  const std::string lines = differences(communicator, facts);
+  if (!lines.empty()) {
+    throw SharedError(ErrorKind::disagreement,
+                      concat("the ranks were not started alike:", lines,
+                             "\nStart all of them with the same program, options and data."));
+  }
 }
 
 }  // namespace slicereduce

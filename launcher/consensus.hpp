@@ -22,6 +22,10 @@ void together(Communicator& communicator, const std::function<void()>& work);
 /// What ranks have to agree on, by name: options, versions, data, weights.
 using Facts = std::map<std::string, std::string>;
 
+/// Collective. A line for each key whose value differs, with the values and the ranks that hold them; empty
+/// where all agree, which costs a digest.
+[[nodiscard]] std::string differences(Communicator& communicator, const Facts& facts);
+
 /// Collective. Throws SharedError(disagreement) naming each key whose value differs, the values, and
 /// the ranks that hold them. Costs a digest where all agree.
 void require_agreement(Communicator& communicator, const Facts& facts);

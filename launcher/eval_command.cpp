@@ -99,7 +99,7 @@ ExitCode evaluate_file(const EvalOptions& options, const MpiSession& session, Co
     data = TrainingData::open(options.data, options.dataset, options.image_size);
     loaded = load(options, data);
   });
-  at::set_num_threads(default_threads(session.local_size()));
+  at::set_num_threads(session.default_threads());
   const bool sampled = !loaded->plan.full();
   const auto wants = [&](const std::string& name) {
     const std::string automatic = sampled && loaded->manifest.settles ? "sampled" : "dense";

@@ -1,12 +1,28 @@
 #include "launcher/mpi_session.hpp"
 
+#include <bitset>
 #include <cstdlib>
 #include <string>
 
 #include "comm/mpi_communicator.hpp"
+#include "core/device.hpp"
 #include "core/error.hpp"
 
 namespace slicereduce {
+
+namespace {
+
+/// Collective. Launchers bind each rank to cores of its own, or to none: the union is right for both.
+int count_cores(MPI_Comm node) {
+  std::bitset<4096> cores;
+  for (const int core : usable_cores()) {
+    cores.set(static_cast<std::size_t>(core) % cores.size());
+  }
+  check_mpi(MPI_Allreduce(MPI_IN_PLACE, &cores, sizeof cores, MPI_BYTE, MPI_BOR, node), "MPI_Allreduce");
+  return static_cast<int>(cores.count());
+}
+
+}  // namespace
 
 MpiSession::MpiSession(int& argc, char**& argv) {
   prefer_ring_allreduce();
@@ -24,8 +40,11 @@ MpiSession::MpiSession(int& argc, char**& argv) {
             "MPI_Comm_split_type");
   check_mpi(MPI_Comm_rank(node, &local_rank_), "MPI_Comm_rank");
   check_mpi(MPI_Comm_size(node, &local_size_), "MPI_Comm_size");
+  local_cores_ = count_cores(node);
   check_mpi(MPI_Comm_free(&node), "MPI_Comm_free");
 }
+
+int MpiSession::default_threads() const { return slicereduce::default_threads(local_cores_, local_size_); }
 
 MpiSession::~MpiSession() { MPI_Finalize(); }
 

@@ -20,6 +20,8 @@ class MpiSession {
   [[nodiscard]] int world_size() const { return world_size_; }
   [[nodiscard]] int local_rank() const { return local_rank_; }
   [[nodiscard]] int local_size() const { return local_size_; }
+  /// This rank's share of the cores that the machine's ranks may run on between them.
+  [[nodiscard]] int default_threads() const;
 
   /// Ends every rank: for an error that the others do not know of.
   [[noreturn]] void abort(int exit_code) const;
@@ -29,6 +31,7 @@ class MpiSession {
   int world_size_ = 1;
   int local_rank_ = 0;
   int local_size_ = 1;
+  int local_cores_ = 1;  // that the machine's ranks may run on between them
 };
 
 /// The rank that mpirun or srun says this process has, before MPI is started; 0 without them.

@@ -1,5 +1,7 @@
 #include "launcher/run_report.hpp"
 
+#include <unistd.h>
+
 #include <iomanip>
 #include <sstream>
 
@@ -16,6 +18,9 @@ std::string fixed(double value, int digits) {
   return out.str();
 }
 
+/// mpirun makes a pipe of standard error, and of standard output a terminal where it has one itself.
+int terminal() { return ::isatty(STDERR_FILENO) != 0 ? STDERR_FILENO : STDOUT_FILENO; }
+
 MetricsLog open_metrics(const RunDirectory& directory, std::int64_t steps_done) {
   return steps_done > 0 ? MetricsLog::resume(directory.metrics(), steps_done)
                         : MetricsLog(directory.metrics());
@@ -31,7 +36,7 @@ RunReport::RunReport(const RunDirectory& directory, Log log, std::int64_t steps_
                      std::int64_t total_steps, std::int64_t log_every, std::int64_t dense_bytes)
     : log_(std::move(log)),
       metrics_(open_metrics(directory, steps_done)),
-      progress_(2),
+      progress_(terminal()),
       total_steps_(total_steps),
       log_every_(log_every),
       dense_bytes_(dense_bytes) {

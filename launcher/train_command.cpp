@@ -61,8 +61,7 @@ ExitCode train(CLI::App& command, TrainOptions options, const MpiSession& sessio
   drop_local_options(facts);
   require_agreement(communicator, facts);  // before a seed or a file is chosen by options that may differ
 
-  at::set_num_threads(options.step.threads > 0 ? options.step.threads
-                                               : default_threads(session.local_size()));
+  at::set_num_threads(options.step.threads > 0 ? options.step.threads : session.default_threads());
   RunRequest request{.options = options, .facts = {}, .config = {}, .resume = {}, .stop_requested = {}};
   request.resume = checkpoint_to_resume(options, communicator, log);
   request.options.seed = agree_on_seed(options, request.resume, communicator);

@@ -2,8 +2,6 @@
 
 #include <torch/version.h>
 
-#include <array>
-
 #include "core/device.hpp"
 #include "core/digest.hpp"
 #include "core/text.hpp"
@@ -51,7 +49,6 @@ void Trainer::load() {
                          ": resume with the same data, --batch-size and number of workers"));
     }
   }
-  first_step_ = state_->steps_done;
   reducer_ = std::make_unique<Reducer>(communicator_, reducer_config(options_.network, options_.step));
   step_ = std::make_unique<TrainingStep>(state_->network, state_->sgd, *reducer_,
                                          training_step_config(options_.step));
@@ -101,7 +98,7 @@ ExitCode Trainer::run() {
     } else if (options_.checkpoint_every > 0 && done % options_.checkpoint_every == 0) {
       checkpoint(/*is_best=*/false);
     }
-    if (done < schedule_->total_steps() && should_stop()) {
+    if (done < schedule_->total_steps() && (stop_requested_ || done == options_.stop_after)) {
       checkpoint(/*is_best=*/false);
       if (leads()) {
         report_->say(concat("stopped at step=", done, " on request; --resume auto goes on from there"));
@@ -126,6 +123,7 @@ void Trainer::train_step() {
   record.sample_ratio = state_->planner.ratio();
   record.global_images = batch.global_count;
   record.result = run_step(plan, batch, record.lr);
+  stop_requested_ = record.result.stop_requested;
   state_->steps_done = step + 1;
   state_->recalibrated.reset();
   images_ += batch.global_count;
@@ -152,11 +150,12 @@ StepResult Trainer::run_step(const Plan& plan, const Batch& batch, double lr) {
   const at::Tensor images = normalize(batch.images, data_.normalization);
   const double weight = static_cast<double>(batch.labels.numel() * communicator_.world_size()) /
                         static_cast<double>(batch.global_count);
-  const auto result = step_->run(plan, images, batch.labels, weight, lr);
+  const bool wants_stop = request_.stop_requested();
+  const auto result = step_->run(plan, images, batch.labels, weight, lr, wants_stop);
   if (result) {
     return *result;
   }
-  const auto again = step_->run(settle_dispute(plan), images, batch.labels, weight, lr);
+  const auto again = step_->run(settle_dispute(plan), images, batch.labels, weight, lr, wants_stop);
   require(again.has_value(), "ranks disagree about a plan that one of them sent");
   return *again;
 }
@@ -178,21 +177,15 @@ Plan Trainer::settle_dispute(const Plan& plan) {
 }
 
 void Trainer::check_replicas() {
-  require_agreement(communicator_, {{concat("weights after step ", state_->steps_done),
-                                     to_hex(state_->network.weights_digest())}});
-}
-
-bool Trainer::should_stop() {
-  if (options_.stop_after > 0 && state_->steps_done == options_.stop_after) {
-    return true;
+  const std::string drift =
+      differences(communicator_, {{"weights", to_hex(state_->network.weights_digest())}});
+  if (!drift.empty()) {
+    throw SharedError(
+        ErrorKind::invariant,
+        concat("after step ", state_->steps_done, " the ranks hold different weights:", drift,
+               "\nThe run can't be trusted from the last checkpoint on. Compare the machines' processors "
+               "and library versions, and test their memory"));
   }
-  // Signals reach ranks at different times: they agree at steps that all of them know.
-  if (state_->steps_done % options_.log_every != 0) {
-    return false;
-  }
-  std::array<double, 1> requests{request_.stop_requested() ? 1.0 : 0.0};
-  communicator_.allreduce_sum(requests);
-  return requests[0] > 0;
 }
 
 void Trainer::finish_epoch() {

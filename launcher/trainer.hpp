@@ -57,7 +57,6 @@ class Trainer {
   [[nodiscard]] StepResult run_step(const Plan& plan, const Batch& batch, double lr);
   [[nodiscard]] Plan settle_dispute(const Plan& plan);
   void check_replicas();
-  [[nodiscard]] bool should_stop();
 
   // Between epochs
   void finish_epoch();
@@ -89,9 +88,9 @@ class Trainer {
   std::unique_ptr<RunReport> report_;  // rank 0's
 
   std::int64_t loader_epoch_ = -1;  // where the training loader is; -1: nowhere
-  std::int64_t first_step_ = 0;     // of this process
-  std::int64_t images_ = 0;         // trained on by all ranks since then
-  double train_seconds_ = 0;        // likewise
+  bool stop_requested_ = false;
+  std::int64_t images_ = 0;   // trained on by all ranks since then
+  double train_seconds_ = 0;  // likewise
   std::int64_t wire_bytes_per_step_ = 0;
   std::optional<Accuracy> sampled_;  // of the last evaluation
   std::optional<Accuracy> dense_;

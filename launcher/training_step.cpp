@@ -32,13 +32,14 @@ TrainingStep::~TrainingStep() = default;
 std::size_t TrainingStep::slot(std::size_t parameter) const { return compact_.leaves.size() - 1 - parameter; }
 
 std::optional<StepResult> TrainingStep::run(const Plan& plan, const at::Tensor& images,
-                                            const at::Tensor& labels, double weight, double lr) {
+                                            const at::Tensor& labels, double weight, double lr,
+                                            bool wants_stop) {
   StepResult result;
   StepTimes& times = result.times;
   Stopwatch watch;
   plan_ = &plan;
   gather(plan);
-  begin_reduction(plan);
+  begin_reduction(plan, wants_stop);
   times.gather_ms = watch.lap_ms();
 
   const at::Tensor logits =
@@ -58,6 +59,7 @@ std::optional<StepResult> TrainingStep::run(const Plan& plan, const at::Tensor& 
   }
   times.comm_ms = reduced->comm_ms;
   result.wire_bytes = reduced->wire_bytes;
+  result.stop_requested = reduced->stop_requested;
 
   optimize(plan, lr);
   times.optimizer_ms = watch.lap_ms();
@@ -75,14 +77,14 @@ void TrainingStep::gather(const Plan& plan) {
   }
 }
 
-void TrainingStep::begin_reduction(const Plan& plan) {
+void TrainingStep::begin_reduction(const Plan& plan, bool wants_stop) {
   const auto& shapes = network_.layout().parameters;
   std::vector<std::int64_t> numels(shapes.size());
   for (std::size_t p = 0; p < shapes.size(); ++p) {
     numels[slot(p)] =
         config_.reduce == ReduceWhat::slices ? shapes[p].compact_numel(plan) : shapes[p].numel();
   }
-  reducer_.begin(numels, plan.digest());
+  reducer_.begin(numels, plan.digest(), wants_stop);
 }
 
 void TrainingStep::take_gradient(std::size_t parameter, const at::Tensor& leaf) {

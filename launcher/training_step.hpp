@@ -31,6 +31,7 @@ struct StepTimes {
 struct StepResult {
   double loss = 0;  ///< mean over this rank's images
   std::int64_t wire_bytes = 0;
+  bool stop_requested = false;  ///< by any rank; the same on all ranks
   StepTimes times;
 };
 
@@ -57,15 +58,17 @@ class TrainingStep {
 
   /// Collective. `images` [n, C, H, W] float, channels_last; `labels` [n] int64. `weight` is n * world_size /
   /// global n: it makes the mean over ranks the mean over images where ranks have different numbers.
+  /// `wants_stop` of any rank reaches all of them with the step.
   /// Nothing is returned, and no weight changed, where ranks came with different plans.
   [[nodiscard]] std::optional<StepResult> run(const Plan& plan, const at::Tensor& images,
-                                              const at::Tensor& labels, double weight, double lr);
+                                              const at::Tensor& labels, double weight, double lr,
+                                              bool wants_stop = false);
 
  private:
   class GradientHook;
 
   void gather(const Plan& plan);
-  void begin_reduction(const Plan& plan);
+  void begin_reduction(const Plan& plan, bool wants_stop);
   void take_gradient(std::size_t parameter, const at::Tensor& leaf);
   void optimize(const Plan& plan, double lr);
   /// Buckets fill from the last layer to the first, as backward runs.

@@ -5,6 +5,7 @@
 #include <ATen/ops/batch_norm.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/conv2d.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/max_pool2d.h>
@@ -194,7 +195,7 @@ Network::Network(Layout layout, std::uint64_t seed)
       at::detail::createCPUGenerator(RandomStream(seed, RandomPurpose::weights, 0, 0).below(1ULL << 63));
   const double classifier_bound = 1.0 / std::sqrt(static_cast<double>(layout_.architecture.features));
   for (const auto& shape : layout_.parameters) {
-    parameters_.push_back({.shape = shape, .value = SlicedParameter::allocate(shape.sizes, at::kFloat)});
+    parameters_.push_back({.shape = shape, .value = at::empty(shape.sizes, at::kFloat)});
     draw_initial(parameters_.back(), classifier_bound, generator);
   }
 }
@@ -219,7 +220,7 @@ void Network::gather(const Plan& plan, Precision precision, CompactNetwork& comp
     }
     const auto sizes = parameter.shape.compact_sizes(plan);
     if (!reusable(leaf, sizes, dtype, parameter.value)) {
-      leaf = SlicedParameter::allocate(sizes, dtype).set_requires_grad(true);
+      leaf = at::empty(sizes, dtype).set_requires_grad(true);
     }
     gather_slices(parameter, plan, leaf);
   }

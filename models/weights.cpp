@@ -122,7 +122,7 @@ StateDict in_module_order(const Layout& layout, std::span<const at::Tensor> valu
 StateDict network_state(const Network& network, const NormStatistics& statistics, std::int64_t steps) {
   std::vector<at::Tensor> values;
   for (const auto& parameter : network.parameters()) {
-    values.push_back(parameter.value.contiguous());
+    values.push_back(parameter.value);
   }
   return in_module_order(network.layout(), values, [&](StateDict& state, std::size_t i) {
     const auto& name = network.layout().statistics[i].name;
@@ -138,7 +138,7 @@ StateDict sampled_state(const Network& network, const Plan& plan, const NormStat
   network.gather(plan, Precision::fp32, compact);
   std::vector<at::Tensor> values;
   for (const auto& leaf : compact.leaves) {
-    values.push_back(leaf.detach().contiguous());
+    values.push_back(leaf.detach());
   }
   StateDict state = in_module_order(network.layout(), values, [&](StateDict& dict, std::size_t i) {
     const auto& norm = network.layout().statistics[i];

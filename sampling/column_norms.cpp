@@ -8,14 +8,15 @@ namespace slicereduce {
 namespace {
 
 /// Enough work for a thread to be worth waking, and small enough for its sums to stay in the cache.
-constexpr std::int64_t kBlockNumel = 32'768;
+constexpr std::int64_t kBlockNumel = 65'536;
 
 }  // namespace
 
 ColumnSquares::ColumnSquares(const ParameterShape& shape)
     : rows_(shape.rows()),
       columns_(shape.columns()),
-      rows_per_block_(std::max<std::int64_t>(1, kBlockNumel / (shape.taps() * shape.columns()))),
+      taps_(shape.taps()),
+      rows_per_block_(std::max<std::int64_t>(1, kBlockNumel / (columns_ * taps_))),
       blocks_((rows_ + rows_per_block_ - 1) / rows_per_block_),
       sums_(static_cast<std::size_t>(blocks_ * columns_)) {}
 
@@ -23,10 +24,14 @@ std::int64_t ColumnSquares::end_row(std::int64_t block) const {
   return std::min(rows_, (block + 1) * rows_per_block_);
 }
 
-std::span<float> ColumnSquares::start(std::int64_t block) {
-  const std::span<float> sums(sums_.data() + block * columns_, static_cast<std::size_t>(columns_));
-  std::fill(sums.begin(), sums.end(), 0.0F);
-  return sums;
+void ColumnSquares::finish(std::int64_t block, std::span<const float> of_row) {
+  for (std::int64_t c = 0; c < columns_; ++c) {
+    float sum = 0;
+    for (std::int64_t t = 0; t < taps_; ++t) {
+      sum += of_row[c * taps_ + t];
+    }
+    sums_[block * columns_ + c] = sum;
+  }
 }
 
 void ColumnSquares::add_to(std::span<double> totals) const {

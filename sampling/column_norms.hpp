@@ -18,14 +18,16 @@ class ColumnSquares {
   [[nodiscard]] std::int64_t blocks() const { return blocks_; }
   [[nodiscard]] std::int64_t first_row(std::int64_t block) const { return block * rows_per_block_; }
   [[nodiscard]] std::int64_t end_row(std::int64_t block) const;
-  /// The block's own sums, one a column: zeroed here, filled by whoever works on the block.
-  [[nodiscard]] std::span<float> start(std::int64_t block);
+  [[nodiscard]] std::int64_t row_numel() const { return columns_ * taps_; }
+  /// `of_row[i]` is the sum of squares of the block's rows at place i of a row. Any thread, once a block.
+  void finish(std::int64_t block, std::span<const float> of_row);
   /// Adds all blocks, in order, to `totals` (one a column).
   void add_to(std::span<double> totals) const;
 
  private:
   std::int64_t rows_;
   std::int64_t columns_;
+  std::int64_t taps_;
   std::int64_t rows_per_block_;
   std::int64_t blocks_;
   std::vector<float> sums_;  // [blocks, columns]

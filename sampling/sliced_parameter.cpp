@@ -1,14 +1,13 @@
 #include "sampling/sliced_parameter.hpp"
 
 #include <ATen/Parallel.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/zeros_like.h>
+#include <ATen/ops/zeros.h>
 
-#include <cstring>
 #include <numeric>
 
 #include "core/error.hpp"
 #include "sampling/column_norms.hpp"
+#include "sampling/columns.hpp"
 
 namespace slicereduce {
 
@@ -22,19 +21,17 @@ std::int64_t kept_count(const Plan& plan, std::optional<std::size_t> site, std::
   return site ? plan.sets[*site].size() : count;
 }
 
-/// Visits the runs of `kept columns` that the compact tensor consists of: (offset of the run's dense
-/// row, offset of the compact run).
+/// Visits each kept row: (its place in the dense tensor, its place in the compact one), both in values.
 template <typename Visit>
-void for_each_run(const ParameterShape& shape, std::span<const std::int32_t> rows, std::int64_t kept_columns,
+void for_each_row(const ParameterShape& shape, std::span<const std::int32_t> rows, std::int64_t kept_columns,
                   const Visit& visit) {
-  const std::int64_t taps = shape.taps();
-  const std::int64_t grain = std::max<std::int64_t>(1, at::internal::GRAIN_SIZE / (taps * kept_columns + 1));
+  const std::int64_t dense_row = shape.columns() * shape.taps();
+  const std::int64_t compact_row = kept_columns * shape.taps();
+  const std::int64_t grain = std::max<std::int64_t>(1, at::internal::GRAIN_SIZE / (compact_row + 1));
   at::parallel_for(0, static_cast<std::int64_t>(rows.size()), grain,
                    [&](std::int64_t begin, std::int64_t end) {
                      for (std::int64_t r = begin; r < end; ++r) {
-                       for (std::int64_t tap = 0; tap < taps; ++tap) {
-                         visit((rows[r] * taps + tap) * shape.columns(), (r * taps + tap) * kept_columns);
-                       }
+                       visit(rows[r] * dense_row, r * compact_row);
                      }
                    });
 }
@@ -45,24 +42,24 @@ void gather_into(const SlicedParameter& parameter, const Plan& plan, To* compact
   const float* dense = parameter.value.const_data_ptr<float>();
   const auto rows = kept_or_all(plan, shape.row_site, shape.rows());
   const auto columns = kept_or_all(plan, shape.column_site, shape.columns());
-  for_each_run(shape, rows, static_cast<std::int64_t>(columns.size()),
-               [&](std::int64_t from, std::int64_t to) {
-                 for (std::size_t c = 0; c < columns.size(); ++c) {
-                   compact[to + static_cast<std::int64_t>(c)] = static_cast<To>(dense[from + columns[c]]);
-                 }
-               });
+  with_taps(shape.taps(), [&](auto taps) {
+    for_each_row(shape, rows, static_cast<std::int64_t>(columns.size()),
+                 [&](std::int64_t from, std::int64_t to) {
+                   gather_columns(dense + from, columns, taps, compact + to);
+                 });
+  });
 }
 
 template <typename From>
 void scatter_from(const ParameterShape& shape, const Plan& plan, const From* compact, float* dense) {
   const auto rows = kept_or_all(plan, shape.row_site, shape.rows());
   const auto columns = kept_or_all(plan, shape.column_site, shape.columns());
-  for_each_run(shape, rows, static_cast<std::int64_t>(columns.size()),
-               [&](std::int64_t to, std::int64_t from) {
-                 for (std::size_t c = 0; c < columns.size(); ++c) {
-                   dense[to + columns[c]] = static_cast<float>(compact[from + static_cast<std::int64_t>(c)]);
-                 }
-               });
+  with_taps(shape.taps(), [&](auto taps) {
+    for_each_row(shape, rows, static_cast<std::int64_t>(columns.size()),
+                 [&](std::int64_t to, std::int64_t from) {
+                   scatter_columns(compact + from, columns, taps, dense + to);
+                 });
+  });
 }
 
 }  // namespace
@@ -85,15 +82,12 @@ std::int64_t ParameterShape::compact_numel(const Plan& plan) const {
 
 bool ParameterShape::whole(const Plan& plan) const { return compact_numel(plan) == numel(); }
 
-at::Tensor SlicedParameter::allocate(const std::vector<std::int64_t>& sizes, at::ScalarType dtype) {
-  const auto format = sizes.size() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
-  return at::empty(sizes, at::TensorOptions().dtype(dtype), format);
-}
-
 void gather_slices(const SlicedParameter& parameter, const Plan& plan, const at::Tensor& leaf) {
   require(leaf.sizes() == at::IntArrayRef(parameter.shape.compact_sizes(plan)),
           "a leaf has another shape than its plan");
-  if (leaf.scalar_type() == at::kBFloat16) {
+  if (parameter.shape.whole(plan)) {
+    leaf.detach().copy_(parameter.value);
+  } else if (leaf.scalar_type() == at::kBFloat16) {
     gather_into(parameter, plan, leaf.mutable_data_ptr<at::BFloat16>());
   } else {
     gather_into(parameter, plan, leaf.mutable_data_ptr<float>());
@@ -102,8 +96,7 @@ void gather_slices(const SlicedParameter& parameter, const Plan& plan, const at:
 
 at::Tensor scatter_slices(const ParameterShape& shape, const Plan& plan, const at::Tensor& compact) {
   require(compact.numel() == shape.compact_numel(plan), "a compact gradient has another size than its plan");
-  const at::Tensor dense = SlicedParameter::allocate(shape.sizes, at::kFloat);
-  std::memset(dense.mutable_data_ptr(), 0, static_cast<std::size_t>(dense.nbytes()));
+  const at::Tensor dense = at::zeros(shape.sizes, at::kFloat);
   switch (compact.scalar_type()) {
     case at::kFloat:
       scatter_from(shape, plan, compact.const_data_ptr<float>(), dense.mutable_data_ptr<float>());
@@ -128,15 +121,15 @@ std::vector<std::vector<float>> site_norms(std::span<const Site> sites,
     shapes.push_back(&parameter.shape);
     auto& sums = squares.emplace_back(parameter.shape);
     const float* weights = parameter.value.const_data_ptr<float>();
-    const std::int64_t columns = parameter.shape.columns();
+    const std::int64_t width = sums.row_numel();
     for (std::int64_t block = 0; block < sums.blocks(); ++block) {
-      const std::span<float> sum = sums.start(block);
-      const std::int64_t end = sums.end_row(block) * parameter.shape.taps();
-      for (std::int64_t run = sums.first_row(block) * parameter.shape.taps(); run < end; ++run) {
-        for (std::int64_t c = 0; c < columns; ++c) {
-          sum[c] += weights[run * columns + c] * weights[run * columns + c];
+      std::vector<float> of_row(width, 0.0F);
+      for (std::int64_t row = sums.first_row(block); row < sums.end_row(block); ++row) {
+        for (std::int64_t i = 0; i < width; ++i) {
+          of_row[i] += weights[row * width + i] * weights[row * width + i];
         }
       }
+      sums.finish(block, of_row);
     }
   }
   return site_norms(sites, shapes, squares);

@@ -11,9 +11,10 @@
 
 namespace slicereduce {
 
-/// A learnable tensor's shape, seen as rows x taps x columns in memory: a convolution [O, I, kh, kw] in
-/// channels_last order is O x (kh kw) x I, a linear weight [O, I] is O x 1 x I, a vector [C] is 1 x 1 x C.
-/// Rows and columns are what sampling keeps or leaves out.
+/// A learnable tensor's shape, seen as rows x columns x taps in memory, contiguous: a convolution [O, I, kh,
+/// kw] is O x I x (kh kw), a linear weight [O, I] is O x I x 1, a vector [C] is 1 x C x 1. Rows and columns
+/// are what sampling keeps or leaves out. (Channels_last weights are not worth having: oneDNN brings weights
+/// into an order of its own in either case, and returns their gradient contiguous.)
 struct ParameterShape {
   std::string name;
   std::vector<std::int64_t> sizes;         ///< as PyTorch prints it
@@ -33,21 +34,18 @@ struct ParameterShape {
   [[nodiscard]] bool whole(const Plan& plan) const;
 };
 
-/// A dense weight that all ranks share: fp32, in the memory order of its shape.
+/// A dense weight that all ranks share: fp32, contiguous.
 struct SlicedParameter {
   ParameterShape shape;
   at::Tensor value;
-
-  /// An uninitialised tensor of `sizes` in the memory order above.
-  [[nodiscard]] static at::Tensor allocate(const std::vector<std::int64_t>& sizes, at::ScalarType dtype);
 };
 
-/// Copies the rows and columns that `plan` keeps into `leaf` (compact sizes, float or bfloat16, memory
-/// order of the shape), rounding to its type. CPU tensors.
+/// Copies the rows and columns that `plan` keeps into `leaf` (compact sizes, float or bfloat16,
+/// contiguous), rounding to its type. CPU tensors.
 void gather_slices(const SlicedParameter& parameter, const Plan& plan, const at::Tensor& leaf);
 
 /// The inverse for gradients: a dense fp32 tensor that holds `compact` (in any floating type, 1-D or
-/// shaped, memory order of the shape) in the kept places and zero elsewhere.
+/// shaped, contiguous) in the kept places and zero elsewhere.
 [[nodiscard]] at::Tensor scatter_slices(const ParameterShape& shape, const Plan& plan,
                                         const at::Tensor& compact);
 

@@ -6,6 +6,7 @@
 #include "core/error.hpp"
 #include "core/processors.hpp"
 #include "core/text.hpp"
+#include "sampling/columns.hpp"
 
 namespace slicereduce {
 
@@ -86,8 +87,6 @@ void SlicedSgd::update_block(const Block& block, const Gradient* gradient, doubl
   const auto& shape = *shapes_[block.parameter];
   auto& squares = squares_[block.parameter];
   const auto& [compact_row, kept] = *block.placement;
-  const std::int64_t taps = shape.taps();
-  const std::int64_t columns = shape.columns();
   const bool decays = config_.decay_vectors || !shape.vector;
   const Step step{.lr = static_cast<float>(lr),
                   .momentum = static_cast<float>(config_.momentum),
@@ -95,25 +94,24 @@ void SlicedSgd::update_block(const Block& block, const Gradient* gradient, doubl
   const auto update = config_.nesterov ? update_run<true> : update_run<false>;
   float* w = parameters_[block.parameter].value.mutable_data_ptr<float>();
   float* m = momentum_[block.parameter].mutable_data_ptr<float>();
-  const std::span<float> sums = squares.start(block.index);
 
-  // `spread` has the kept columns of a run in their dense places; the others stay zero.
-  const std::vector<float> zero(columns, 0.0F);
-  std::vector<float> spread(columns, 0.0F);
-  for (std::int64_t row = squares.first_row(block.index); row < squares.end_row(block.index); ++row) {
-    for (std::int64_t tap = 0; tap < taps; ++tap) {
+  // `spread` has a row's kept columns in their dense places; the others stay zero.
+  const std::int64_t width = squares.row_numel();
+  const auto kept_width = static_cast<std::int64_t>(kept.size()) * shape.taps();
+  const std::vector<float> zero(width, 0.0F);
+  std::vector<float> spread(width, 0.0F);
+  std::vector<float> of_row(width, 0.0F);
+  with_taps(shape.taps(), [&](auto taps) {
+    for (std::int64_t row = squares.first_row(block.index); row < squares.end_row(block.index); ++row) {
       const bool has_gradient = compact_row[row] >= 0;
       if (has_gradient) {
-        const Gradient* run =
-            gradient + (compact_row[row] * taps + tap) * static_cast<std::int64_t>(kept.size());
-        for (std::size_t c = 0; c < kept.size(); ++c) {
-          spread[kept[c]] = static_cast<float>(run[c]);
-        }
+        scatter_columns(gradient + compact_row[row] * kept_width, kept, taps, spread.data());
       }
-      const std::int64_t at = (row * taps + tap) * columns;
-      update(w + at, m + at, has_gradient ? spread.data() : zero.data(), sums.data(), columns, step);
+      update(w + row * width, m + row * width, has_gradient ? spread.data() : zero.data(), of_row.data(),
+             width, step);
     }
-  }
+  });
+  squares.finish(block.index, of_row);
 }
 
 void SlicedSgd::apply(const Plan& plan, std::span<const at::Tensor> gradients, double lr) {

@@ -34,7 +34,7 @@ class SlicedSgd {
   SlicedSgd(std::span<SlicedParameter> parameters, std::span<const Site> sites, SgdConfig config);
 
   /// `gradients[p]` is 1-D: what `plan` leaves of parameter p, averaged over ranks, in float, bfloat16
-  /// or half, in the memory order of its shape. Updates in place.
+  /// or half. Updates in place.
   void apply(const Plan& plan, std::span<const at::Tensor> gradients, double lr);
 
   /// Of the weights as they are: see site_norms().
@@ -42,7 +42,7 @@ class SlicedSgd {
   /// After weights were set from outside.
   void refresh_norms();
 
-  /// One a parameter, fp32, of its shape and memory order.
+  /// One a parameter, fp32, of its shape.
   [[nodiscard]] std::span<const at::Tensor> momentum() const { return momentum_; }
 
  private:

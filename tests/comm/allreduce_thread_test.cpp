@@ -47,6 +47,18 @@ TEST(AllreduceThread, SumsAllThatWasSubmitted) {
   }
 }
 
+TEST(AllreduceThread, OneRanksWishToStopReachesAllOnce) {
+  run_ranks(3, [](Communicator& communicator) {
+    AllreduceThread thread(communicator, kPatient);
+    for (int step = 0; step < 3; ++step) {
+      thread.submit_agreement(7, /*wants_stop=*/step == 1 && communicator.rank() == 2);
+      const AllreduceRound round = thread.wait_all();
+      EXPECT_TRUE(round.agreed);
+      EXPECT_EQ(round.stop_requested, step == 1);
+    }
+  });
+}
+
 TEST(AllreduceThread, AnEmptyRoundIsDoneAtOnce) {
   run_ranks(2, [](Communicator& communicator) {
     AllreduceThread thread(communicator, kPatient);
@@ -119,7 +131,7 @@ TEST(AllreduceThread, NothingStartsBeforeTheRanksAreKnownToAgree) {
   thread.submit(first.buffer());
   // Rank 1 agrees late; until then rank 0's bucket stays at home.
   EXPECT_TRUE(scripted.started_sums().empty());
-  std::array<std::uint64_t, 2> agreement = {9, ~std::uint64_t{9}};
+  std::array<std::uint64_t, 3> agreement = {9, ~std::uint64_t{9}, 1};
   testing::finish(*group.rank(1).start_allreduce_min(agreement));
   testing::finish(*group.rank(1).start_allreduce(second.buffer()));
   EXPECT_TRUE(thread.wait_all().agreed);

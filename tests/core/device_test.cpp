@@ -49,20 +49,19 @@ TEST(Device, CudaWhereThereIsNoneIsBadUsageAndAutomaticIsTheCpu) {
 }
 
 TEST(DefaultThreads, AreTheUsableCoresSharedOut) {
-  const int alone = default_threads(1);
-  EXPECT_GE(alone, 1);
-  EXPECT_EQ(default_threads(2), std::max(1, alone / 2));
-  EXPECT_EQ(default_threads(1'000'000), 1);
+  EXPECT_EQ(default_threads(8, 1), 8);
+  EXPECT_EQ(default_threads(8, 3), 2);
+  EXPECT_EQ(default_threads(8, 9), 1);
 }
 
-TEST(DefaultThreads, FollowTheAffinityOfTheProcess) {
+TEST(UsableCores, FollowTheAffinityOfTheProcess) {
   // In a thread of its own: the affinity of the others stays.
   std::thread([] {
     cpu_set_t one;
     CPU_ZERO(&one);
     CPU_SET(::sched_getcpu(), &one);
     ASSERT_EQ(::sched_setaffinity(0, sizeof(one), &one), 0);
-    EXPECT_EQ(default_threads(1), 1);
+    EXPECT_EQ(usable_cores().size(), 1U);
   }).join();
 }
 

@@ -239,14 +239,15 @@ class Training(ProgramTest):
         self.assertEqual(len(digests), 1)
 
     def test_a_signal_stops_with_a_checkpoint(self) -> None:
-        command = [*mpirun(2), PROGRAM, *self.options("--epochs", "500", "--seed", "1", "-p", "1")]
+        command = [*mpirun(2), PROGRAM, *self.options("--epochs", "500", "--seed", "1", "-p", "1000")]
         with subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
             deadline = time.monotonic() + 60
             while not list(self.run_dir.glob("checkpoints/step-*.ckpt")):
                 self.assertLess(time.monotonic(), deadline, "no checkpoint in a minute")
                 time.sleep(0.1)
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(signal.SIGUSR1)
             process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 3)
         newest = max(self.run_dir.glob("checkpoints/step-*.ckpt"))
         told = (self.run_dir / "slicereduce.log").read_text()
         self.assertIn(f"stopped at step={int(newest.stem.removeprefix('step-'))} on request", told)

@@ -68,7 +68,8 @@ TEST(ConfigText, IsReadBackByConfig) {
     CLI::App program;
     program.set_config("--config");
     program.fallthrough();
-    program.option_defaults()->always_capture_default()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+    program.option_defaults()->always_capture_default()->multi_option_policy(
+        CLI::MultiOptionPolicy::TakeLast);
     CLI::App* command = program.add_subcommand("train");
     add_train_options(*command, options);
     std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());

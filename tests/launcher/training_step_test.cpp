@@ -21,6 +21,8 @@ TEST(TrainingStep, CoupledTrainsLikeUncoupledOnTheSameSets) {
 
 TEST(TrainingStep, WireBytesAreThePlansToTheByte) { run_ranks(1, testing::expect_wire_bytes_of_the_plan); }
 
+TEST(TrainingStep, WishToStopComesBack) { run_ranks(1, testing::expect_wish_to_stop_reaches_all); }
+
 TEST(TrainingStep, OverlapChangesNoBit) { run_ranks(1, testing::expect_overlap_changes_nothing); }
 
 }  // namespace

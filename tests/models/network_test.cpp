@@ -26,11 +26,8 @@ Outcome run(const Network& network, const Plan& plan, const at::Tensor& images, 
   logits.square().sum().backward();
   Outcome outcome{.logits = logits.detach(), .gradients = {}};
   for (std::size_t p = 0; p < compact.leaves.size(); ++p) {
-    const at::Tensor gradient = compact.leaves[p].grad();
-    const at::Tensor flat =
-        (gradient.dim() == 4 ? gradient.permute({0, 2, 3, 1}).reshape({-1}) : gradient.reshape({-1}))
-            .contiguous();
-    outcome.gradients.push_back(scatter_slices(network.layout().parameters[p], plan, flat));
+    const at::Tensor gradient = compact.leaves[p].grad().contiguous();
+    outcome.gradients.push_back(scatter_slices(network.layout().parameters[p], plan, gradient));
   }
   return outcome;
 }

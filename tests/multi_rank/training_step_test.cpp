@@ -29,6 +29,7 @@ TEST(TrainingStepRanks, OverlapChangesNoBit) { on_all_ranks(testing::expect_over
 TEST(TrainingStepRanks, ReplicasStayBitEqualWithEverySampler) {
   on_all_ranks(testing::expect_replicas_stay_equal);
 }
+TEST(TrainingStepRanks, WishToStopReachesAll) { on_all_ranks(testing::expect_wish_to_stop_reaches_all); }
 TEST(TrainingStepRanks, DifferentPlansAreFound) { on_all_ranks(testing::expect_disagreement_is_found); }
 
 }  // namespace

@@ -10,7 +10,6 @@
 namespace slicereduce {
 namespace {
 
-using testing::in_memory_order;
 using testing::RandomParameters;
 
 /// torch.optim.SGD's update, in float64, dense.

@@ -24,8 +24,7 @@ struct RandomParameters {
   }
 
   void add(ParameterShape shape) {
-    at::Tensor value = SlicedParameter::allocate(shape.sizes, at::kFloat);
-    value.copy_(at::randn(shape.sizes, generator));
+    const at::Tensor value = at::randn(shape.sizes, generator);
     parameters.push_back({.shape = std::move(shape), .value = value});
   }
 
@@ -54,11 +53,6 @@ inline at::Tensor reference_slices(const at::Tensor& dense, const ParameterShape
     take(shape.vector ? 0 : 1, *shape.column_site);
   }
   return slices;
-}
-
-/// A tensor's values in the order of its memory.
-inline at::Tensor in_memory_order(const at::Tensor& tensor) {
-  return tensor.dim() == 4 ? tensor.permute({0, 2, 3, 1}).reshape({-1}) : tensor.reshape({-1});
 }
 
 }  // namespace slicereduce::testing

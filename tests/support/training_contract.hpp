@@ -94,8 +94,8 @@ inline double relative_distance(const Network& a, const Network& b) {
 
 /// The same sampled network, its gradient reduced as slices or among the zeros of the dense one. Sums of two
 /// are the same bits whatever is beside them. A ring over more ranks cuts the two at other places and sums in
-/// another order: then each step, from the same state, agrees to the rounding of that sum. (Compared over many
-/// steps they part, since a rounding error can change which of two near-equal channels top-k keeps.)
+/// another order: then each step, from the same state, agrees to the rounding of that sum. (Compared over
+/// many steps they part, since a rounding error can change which of two near-equal channels top-k keeps.)
 inline void expect_slices_equal_dense(Communicator& communicator) {
   Training slices({}, communicator);
   Training dense({.reduce = ReduceWhat::dense}, communicator);
@@ -160,6 +160,18 @@ inline void expect_replicas_stay_equal(Communicator& communicator) {
   for (int i = 0; i < 4; ++i) {
     (void)lowered.train_one();
     lowered.expect_replicas_equal();
+  }
+}
+
+/// A rank that was told to stop tells the others with its step.
+inline void expect_wish_to_stop_reaches_all(Communicator& communicator) {
+  Training training({}, communicator);
+  const Plan plan = training.planner.plan(0, 0.5, training.sgd.norms());
+  const at::Tensor labels = at::zeros({2}, at::kLong);
+  for (const bool wish : {false, true}) {
+    const bool mine = wish && communicator.rank() == communicator.world_size() - 1;
+    const auto result = training.step.run(plan, random_images(2, 16), labels, 1.0, 0.05, mine);
+    EXPECT_EQ(result.value().stop_requested, wish);
   }
 }
 

@@ -1,0 +1,269 @@
+#include "imagenet/loader.hpp"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/equal.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <latch>
+#include <numeric>
+#include <set>
+#include <stdexcept>
+
+#include "core/error.hpp"
+#include "core/text.hpp"
+#include "tests/imagenet/dataset_files.hpp"
+
+namespace slicereduce {
+namespace {
+
+using namespace dataset_files;
+
+/// Pictures of noise, image i labelled i. Images in `broken_` throw.
+class NoiseSource : public ImageSource {
+ public:
+  explicit NoiseSource(std::int64_t size, std::set<std::int64_t> broken = {})
+      : size_(size), broken_(std::move(broken)) {}
+
+  [[nodiscard]] std::int64_t size() const override { return size_; }
+  [[nodiscard]] std::int64_t num_classes() const override { return size_; }
+  [[nodiscard]] std::int64_t channels() const override { return 3; }
+  [[nodiscard]] std::int64_t label(std::int64_t index) const override { return index; }
+  [[nodiscard]] std::uint64_t fingerprint() const override { return 0; }
+  [[nodiscard]] std::optional<Extent> fixed_extent() const override { return std::nullopt; }
+  [[nodiscard]] Image load(std::int64_t index) const override {
+    if (broken_.contains(index)) {
+      throw Error(ErrorKind::input, concat("image ", index, " is broken"));
+    }
+    ++loads_;
+    most_openmp_threads_ = std::max(most_openmp_threads_.load(), at::get_num_threads());
+    return noise_image(20 + index % 5, 24, 3, static_cast<std::uint64_t>(index));
+  }
+
+  [[nodiscard]] int loads() const { return loads_; }
+  [[nodiscard]] int most_openmp_threads() const { return most_openmp_threads_; }
+
+ private:
+  std::int64_t size_;
+  std::set<std::int64_t> broken_;
+  mutable std::atomic<int> loads_ = 0;
+  mutable std::atomic<int> most_openmp_threads_ = 0;
+};
+
+constexpr TransformConfig kTransform{.image_size = 12};
+
+LoaderConfig config_of(int threads, int prefetch_batches = 3) {
+  return {.threads = threads, .prefetch_batches = prefetch_batches, .seed = 5};
+}
+
+Batch next_of(Loader& loader) {
+  auto batch = loader.next();
+  if (!batch) {
+    throw std::runtime_error("the loader has no further batch");
+  }
+  return std::move(*batch);
+}
+
+std::vector<Batch> rest_of(Loader& loader) {
+  std::vector<Batch> batches;
+  while (auto batch = loader.next()) {
+    batches.push_back(std::move(*batch));
+  }
+  return batches;
+}
+
+void expect_equal(const std::vector<Batch>& a, const std::vector<Batch>& b) {
+  ASSERT_EQ(a.size(), b.size());
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    EXPECT_TRUE(at::equal(a[i].images, b[i].images)) << i;
+    EXPECT_TRUE(at::equal(a[i].labels, b[i].labels)) << i;
+    EXPECT_EQ(a[i].global_count, b[i].global_count) << i;
+  }
+}
+
+std::vector<std::int64_t> labels_of(const Batch& batch) {
+  const auto* first = batch.labels.const_data_ptr<std::int64_t>();
+  return {first, first + batch.labels.numel()};
+}
+
+std::vector<Batch> epoch(int threads, std::int64_t number, std::int64_t first_step = 0) {
+  const NoiseSource source(103);
+  Loader loader(source, kTransform, config_of(threads));
+  EpochOrder order(source.size(), 10, 2, 9);
+  loader.start_epoch(order, 1, number, first_step);
+  return rest_of(loader);
+}
+
+TEST(Loader, GivesTheBatchesOfItsRankInOrder) {
+  EpochOrder order(103, 10, 2, 9);
+  const auto batches = epoch(4, 2);
+  ASSERT_EQ(static_cast<std::int64_t>(batches.size()), order.steps_per_epoch());
+  for (std::size_t step = 0; step < batches.size(); ++step) {
+    const auto at = static_cast<std::int64_t>(step);
+    EXPECT_EQ(labels_of(batches[step]), order.indices(2, at, 1));
+    EXPECT_EQ(batches[step].global_count, order.global_count(at));
+    EXPECT_EQ(
+        batches[step].images.sizes(),
+        (std::vector<std::int64_t>{order.count(at, 1), kTransform.image_size, kTransform.image_size, 3}));
+  }
+}
+
+TEST(Loader, GivesTheSameBatchesForAnyNumberOfThreads) {
+  const auto in_the_caller = epoch(0, 2);
+  expect_equal(epoch(1, 2), in_the_caller);
+  expect_equal(epoch(4, 2), in_the_caller);
+}
+
+TEST(Loader, ViewsDependOnTheEpochAndTheImageOnly) {
+  const NoiseSource source(8);
+  Loader loader(source, kTransform, config_of(2));
+  const auto views = [&](std::int64_t epoch_number, std::uint64_t order_seed) {
+    EpochOrder order(8, 8, 1, order_seed);
+    loader.start_epoch(order, 0, epoch_number);
+    const Batch batch = next_of(loader);
+    return batch.images.index_select(0, batch.labels.argsort());
+  };
+  EXPECT_TRUE(at::equal(views(1, 1), views(1, 2)));
+  EXPECT_FALSE(at::equal(views(1, 1), views(2, 1)));
+}
+
+TEST(Loader, StartsInTheMiddleOfAnEpochWithTheSameBatches) {
+  auto whole = epoch(2, 1);
+  whole.erase(whole.begin(), whole.begin() + 3);
+  expect_equal(epoch(2, 1, 3), whole);
+  EXPECT_TRUE(epoch(2, 1, 6).empty());
+}
+
+TEST(Loader, EvaluatesTheListInItsOrder) {
+  const NoiseSource source(20);
+  Loader loader(source, kTransform, config_of(2));
+  loader.start_evaluation({4, 19, 0, 7, 3}, 2);
+  const auto batches = rest_of(loader);
+  ASSERT_EQ(batches.size(), 3U);
+  EXPECT_EQ(labels_of(batches[0]), (std::vector<std::int64_t>{4, 19}));
+  EXPECT_EQ(labels_of(batches[2]), (std::vector<std::int64_t>{3}));
+  EXPECT_EQ(batches[2].global_count, 1);
+  Bytes expected(12 * 12 * 3);
+  write_evaluation_view(source.load(19), kTransform, expected);
+  const auto* first = batches[0].images[1].const_data_ptr<std::uint8_t>();
+  EXPECT_EQ(Bytes(first, first + expected.size()), expected);
+}
+
+TEST(Loader, HasNothingBeforeItIsStartedAndAfterTheEnd) {
+  const NoiseSource source(20);
+  Loader loader(source, kTransform, config_of(1));
+  EXPECT_FALSE(loader.next().has_value());
+  loader.start_evaluation({}, 4);
+  EXPECT_FALSE(loader.next().has_value());
+  loader.start_evaluation({1}, 4);
+  EXPECT_TRUE(loader.next().has_value());
+  EXPECT_FALSE(loader.next().has_value());
+  EXPECT_GE(loader.waited_ms(), 0);
+}
+
+/// Pictures of noise, the first of which is only there once it is let go.
+class StuckSource : public NoiseSource {
+ public:
+  using NoiseSource::NoiseSource;
+
+  [[nodiscard]] Image load(std::int64_t index) const override {
+    if (index == 0) {
+      asked_.count_down();
+      released_.wait();
+    }
+    return NoiseSource::load(index);
+  }
+  void wait_until_asked() const { asked_.wait(); }
+  void release() { released_.count_down(); }
+
+ private:
+  mutable std::latch asked_{1};
+  std::latch released_{1};
+};
+
+TEST(Loader, ARestartDoesNotWaitForWhatItDrops) {
+  StuckSource source(8);
+  Loader loader(source, kTransform, config_of(2));
+  loader.start_evaluation({0}, 1);
+  source.wait_until_asked();
+  loader.start_evaluation({3, 5}, 2);
+  EXPECT_EQ(labels_of(next_of(loader)), (std::vector<std::int64_t>{3, 5}));
+  source.release();
+  loader.start_evaluation({6}, 1);
+  EXPECT_EQ(labels_of(next_of(loader)), (std::vector<std::int64_t>{6}));
+}
+
+class LoaderWithThreads : public ::testing::TestWithParam<int> {};
+
+TEST_P(LoaderWithThreads, RethrowsTheFirstFailureOfTheBatchInItsTurnAndStartsAgain) {
+  const NoiseSource source(40, {13, 25, 38});
+  Loader loader(source, kTransform, config_of(GetParam()));
+  std::vector<std::int64_t> indices(40);
+  std::iota(indices.rbegin(), indices.rend(), 0);                     // 39, 38, ..., 0
+  loader.start_evaluation({indices.begin() + 2, indices.end()}, 12);  // 37..26, 25..14, 13..2
+  EXPECT_TRUE(loader.next().has_value());
+  expect_input_error([&] { (void)loader.next(); }, "image 25 is broken");
+  EXPECT_FALSE(loader.next().has_value());
+  loader.start_evaluation({39, 38, 13, 1}, 4);
+  expect_input_error([&] { (void)loader.next(); }, "image 38 is broken");
+  loader.start_evaluation({1, 2}, 4);
+  EXPECT_EQ(labels_of(next_of(loader)), (std::vector<std::int64_t>{1, 2}));
+}
+
+TEST_P(LoaderWithThreads, RestartingInTheMiddleDropsTheRest) {
+  const NoiseSource source(64);
+  Loader loader(source, kTransform, config_of(GetParam()));
+  EpochOrder order(64, 8, 1, 1);
+  for (std::int64_t number = 0; number < 50; ++number) {
+    loader.start_epoch(order, 0, number);
+    EXPECT_EQ(labels_of(next_of(loader)), order.indices(number, 0, 0));
+    EXPECT_EQ(labels_of(next_of(loader)), order.indices(number, 1, 0));
+  }
+}
+
+TEST_P(LoaderWithThreads, IsDestroyedCleanlyInTheMiddle) {
+  const NoiseSource source(64);
+  EpochOrder order(64, 8, 1, 1);
+  for (int taken = 0; taken < 20; ++taken) {
+    Loader loader(source, kTransform, config_of(GetParam()));
+    loader.start_epoch(order, 0, 0);
+    for (int i = 0; i < taken % 4; ++i) {
+      EXPECT_TRUE(loader.next().has_value());
+    }
+  }
+}
+
+TEST_P(LoaderWithThreads, StartsNoOpenMpTeamsAndLeavesTheCallersNumberAlone) {
+  const NoiseSource source(16);
+  const int before = at::get_num_threads();
+  at::set_num_threads(3);
+  Loader loader(source, kTransform, config_of(GetParam()));
+  loader.start_evaluation({0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, 10);
+  (void)loader.next();
+  EXPECT_EQ(source.most_openmp_threads(), 1);
+  EXPECT_EQ(at::get_num_threads(), 3);
+  at::set_num_threads(before);
+}
+
+INSTANTIATE_TEST_SUITE_P(Threads, LoaderWithThreads, ::testing::Values(0, 1, 4));
+
+TEST(Loader, RunsAheadByTheGivenNumberOfBatchesOnly) {
+  const NoiseSource source(64);
+  EpochOrder order(64, 8, 1, 1);
+  {
+    Loader loader(source, kTransform, config_of(4, 2));
+    loader.start_epoch(order, 0, 0);
+    (void)loader.next();
+  }
+  EXPECT_GE(source.loads(), 8);
+  EXPECT_LE(source.loads(), 3 * 8);  // the batch that was taken and two ahead
+}
+
+TEST(LoaderConfig, RefusesNegativeThreads) {
+  const NoiseSource source(1);
+  EXPECT_THROW(Loader(source, kTransform, {.threads = -1}), Error);
+}
+
+}  // namespace
+}  // namespace slicereduce
