@@ -18,8 +18,16 @@ std::string fixed(double value, int digits) {
   return out.str();
 }
 
-/// mpirun makes a pipe of standard error, and of standard output a terminal where it has one itself.
-int terminal() { return ::isatty(STDERR_FILENO) != 0 ? STDERR_FILENO : STDOUT_FILENO; }
+/// The descriptor to draw on, if it is a terminal. mpirun makes a pipe of standard error and always a
+/// terminal of standard output, also where its own is a file: only the user knows whether a bar is wanted
+/// there.
+int place_of_bar(const std::string& progress) {
+  constexpr int kNowhere = -1;
+  if (progress == "lines") {
+    return kNowhere;
+  }
+  return progress == "bar" && ::isatty(STDERR_FILENO) == 0 ? STDOUT_FILENO : STDERR_FILENO;
+}
 
 MetricsLog open_metrics(const RunDirectory& directory, std::int64_t steps_done) {
   return steps_done > 0 ? MetricsLog::resume(directory.metrics(), steps_done)
@@ -33,10 +41,11 @@ double RunReport::Interval::seconds() const {
 }
 
 RunReport::RunReport(const RunDirectory& directory, Log log, std::int64_t steps_done,
-                     std::int64_t total_steps, std::int64_t log_every, std::int64_t dense_bytes)
+                     std::int64_t total_steps, std::int64_t log_every, std::int64_t dense_bytes,
+                     const std::string& progress)
     : log_(std::move(log)),
       metrics_(open_metrics(directory, steps_done)),
-      progress_(terminal()),
+      progress_(place_of_bar(progress)),
       total_steps_(total_steps),
       log_every_(log_every),
       dense_bytes_(dense_bytes) {

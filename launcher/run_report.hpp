@@ -31,7 +31,7 @@ class RunReport {
  public:
   /// Lines of `metrics.jsonl` beyond `steps_done` are taken off: that part is run again.
   RunReport(const RunDirectory& directory, Log log, std::int64_t steps_done, std::int64_t total_steps,
-            std::int64_t log_every, std::int64_t dense_bytes);
+            std::int64_t log_every, std::int64_t dense_bytes, const std::string& progress);
 
   /// After every step.
   void step(const StepRecord& record);

@@ -46,7 +46,7 @@ std::uint64_t agree_on_seed(const TrainOptions& options, const std::optional<std
 
 /// Options that may differ between ranks without harm.
 void drop_local_options(Facts& facts) {
-  for (const char* option : {"--workers", "--data", "--threads", "--run-dir"}) {
+  for (const char* option : {"--workers", "--data", "--threads", "--run-dir", "--progress"}) {
     facts.erase(option);
   }
 }

@@ -82,6 +82,7 @@ void TrainOptions::validate() const {
   one_of(schedule, {"cosine", "step", "constant"}, "--schedule");
   (void)parse_ratio_schedule(ratio_schedule);
   one_of(on_disagreement, {"error", "broadcast"}, "--on-disagreement");
+  one_of(progress, {"auto", "bar", "lines"}, "--progress");
   one_of(eval_network, {"auto", "sampled", "dense", "both"}, "--eval-network");
   at_least(static_cast<double>(recalibrate_batches), 0, "recalibrate_batches", "--recalibrate-batches");
   at_least(static_cast<double>(checkpoint_every), 0, "checkpoint_every", "--checkpoint-every");
@@ -231,6 +232,10 @@ void add_train_options(CLI::App& app, TrainOptions& o) {
       ->group(kRun);
   app.add_option("--seed", o.seed, "Of everything that is random; drawn by rank 0 if absent")->group(kRun);
   app.add_option("-p,--log-every", o.log_every, "Steps between log lines")->group(kRun);
+  app.add_option("--progress", o.progress,
+                 "auto: a bar where standard error is a terminal, else log lines; bar (mpirun makes a pipe "
+                 "of it); lines")
+      ->group(kRun);
   app.add_option("--check-replicas-every", o.check_replicas_every,
                  "Steps between comparisons of all ranks' weights; 0: at checkpoints")
       ->group(kRun);

@@ -76,6 +76,7 @@ struct TrainOptions {
   std::int64_t stop_after = 0;  ///< 0: never
   std::optional<std::uint64_t> seed;
   std::int64_t log_every = 10;
+  std::string progress = "auto";
   std::int64_t check_replicas_every = 0;
 
   void validate() const;

@@ -76,8 +76,9 @@ void Trainer::open_run() {
   log_.also_to(directory_.log());
   const auto layers = layer_costs(state_->network.layout(), Plan::full(state_->network.layout().sites),
                                   data_.transform.image_size);
-  report_ = std::make_unique<RunReport>(directory_, log_, state_->steps_done, schedule_->total_steps(),
-                                        options_.log_every, 4 * total_cost(layers).dense_numel);
+  report_ =
+      std::make_unique<RunReport>(directory_, log_, state_->steps_done, schedule_->total_steps(),
+                                  options_.log_every, 4 * total_cost(layers).dense_numel, options_.progress);
   report_->say(concat("slicereduce ", kVersion, " arch=", options_.network.arch,
                       " world_size=", communicator_.world_size(), " images=", data_.train->size(), " steps=",
                       schedule_->total_steps(), " seed=", *options_.seed, " run_dir=", options_.run_dir));

@@ -50,6 +50,7 @@ TEST(TrainOptions, NameTheOptionThatIsWrong) {
   expect_refused([](auto& o) { o.keep = 0; }, "--keep");
   expect_refused([](auto& o) { o.log_every = 0; }, "--log-every");
   expect_refused([](auto& o) { o.eval_network = "all"; }, "--eval-network");
+  expect_refused([](auto& o) { o.progress = "dots"; }, "--progress");
   expect_refused([](auto& o) { o.on_disagreement = "vote"; }, "--on-disagreement");
 }
 
