@@ -44,7 +44,7 @@ struct StepOptions {
   std::string precision = "fp32";
   std::string device = "auto";
   std::string reduce = "slices";
-  double bucket_mb = 8;
+  double bucket_mb = 4;
   std::string overlap = "on";
   double timeout_s = 300;
   int threads = 0;  ///< 0: cores per local rank
