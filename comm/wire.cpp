@@ -4,6 +4,7 @@
 #include <cstring>
 #include <string>
 
+#include "core/choice.hpp"
 #include "core/error.hpp"
 #include "core/processors.hpp"
 #include "core/text.hpp"
@@ -174,12 +175,8 @@ std::string_view wire_name(WireType type) {
 }
 
 WireType parse_wire_type(std::string_view name) {
-  for (const WireType type : {WireType::fp32, WireType::bf16, WireType::fp16}) {
-    if (name == wire_name(type)) {
-      return type;
-    }
-  }
-  throw Error(ErrorKind::usage, concat("wire type '", name, "': expected fp32, bf16 or fp16 (--wire)"));
+  return parse_choice<WireType>(
+      name, "--wire", {{"fp32", WireType::fp32}, {"bf16", WireType::bf16}, {"fp16", WireType::fp16}});
 }
 
 void encode(std::span<const float> in, float scale, std::span<std::byte> out, WireType type) {

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include "core/choice.hpp"
 #include "core/error.hpp"
 #include "core/text.hpp"
 
@@ -46,16 +47,9 @@ std::vector<int> usable_cores() {
 }
 
 DeviceChoice parse_device_choice(std::string_view text) {
-  if (text == "auto") {
-    return DeviceChoice::automatic;
-  }
-  if (text == "cpu") {
-    return DeviceChoice::cpu;
-  }
-  if (text == "cuda") {
-    return DeviceChoice::cuda;
-  }
-  throw Error(ErrorKind::usage, concat("--device ", text, ": expected auto, cpu or cuda"));
+  return parse_choice<DeviceChoice>(
+      text, "--device",
+      {{"auto", DeviceChoice::automatic}, {"cpu", DeviceChoice::cpu}, {"cuda", DeviceChoice::cuda}});
 }
 
 at::Device choose_device(DeviceChoice choice, int local_rank) {

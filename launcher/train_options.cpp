@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "comm/wire.hpp"
+#include "core/device.hpp"
 #include "core/error.hpp"
 #include "core/text.hpp"
 
@@ -62,7 +63,7 @@ void StepOptions::validate() const {
     refuse(concat("label_smoothing = ", label_smoothing), "0 <= label_smoothing < 1", "--label-smoothing");
   }
   (void)parse_precision(precision);
-  one_of(device, {"auto", "cpu", "cuda"}, "--device");
+  (void)parse_device_choice(device);
   one_of(reduce, {"slices", "dense"}, "--reduce");
   above_zero(bucket_mb, "bucket_mb", "--bucket-mb");
   one_of(overlap, {"on", "off"}, "--overlap");

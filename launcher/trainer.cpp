@@ -2,10 +2,10 @@
 
 #include <torch/version.h>
 
-#include "core/device.hpp"
 #include "core/digest.hpp"
 #include "core/text.hpp"
 #include "launcher/plan_dispute.hpp"
+#include "launcher/run_summary.hpp"
 #include "launcher/version.hpp"
 #include "models/cost.hpp"
 
@@ -266,48 +266,19 @@ void Trainer::checkpoint(bool is_best) {
 
 void Trainer::write_summary() {
   together(communicator_, [&] {
-    if (!leads()) {
-      return;
+    if (leads()) {
+      directory_.write_summary(run_summary(options_, communicator_.world_size(), data_.transform.image_size,
+                                           *state_,
+                                           {.sampled = sampled_,
+                                            .dense = dense_,
+                                            .result_is_sampled = result_is_sampled(),
+                                            .epochs = static_cast<double>(state_->steps_done) /
+                                                      static_cast<double>(schedule_->steps_per_epoch()),
+                                            .wire_bytes_per_step = wire_bytes_per_step_,
+                                            .images = images_,
+                                            .train_s = train_seconds_,
+                                            .wall_s = seconds_since(started_)}));
     }
-    const Network& network = state_->network;
-    const auto cost =
-        total_cost(layer_costs(network.layout(), state_->planner.current(), data_.transform.image_size));
-    const auto& result = result_is_sampled() ? sampled_ : dense_;
-    const auto percent = [](const std::optional<Accuracy>& accuracy, double Accuracy::*value) {
-      return accuracy ? nlohmann::ordered_json((*accuracy).*value) : nlohmann::ordered_json(nullptr);
-    };
-    const std::int64_t dense_bytes = 4 * cost.dense_numel;
-    const std::int64_t wire_bytes =
-        wire_bytes_per_step_ > 0
-            ? wire_bytes_per_step_
-            : cost.numel * static_cast<std::int64_t>(wire_size(parse_wire_type(options_.network.wire)));
-    // Forward once, backward twice, over the global batch.
-    const auto per_step = [&](std::int64_t flops) {
-      return 3.0 * static_cast<double>(flops * options_.step.batch_size * communicator_.world_size());
-    };
-    directory_.write_summary(
-        {{"arch", options_.network.arch},
-         {"world_size", communicator_.world_size()},
-         {"device", "cpu"},
-         {"epochs",
-          static_cast<double>(state_->steps_done) / static_cast<double>(schedule_->steps_per_epoch())},
-         {"steps", state_->steps_done},
-         {"top1", percent(result, &Accuracy::top1)},
-         {"top5", percent(result, &Accuracy::top5)},
-         {"top1_sampled", percent(sampled_, &Accuracy::top1)},
-         {"top1_dense", percent(dense_, &Accuracy::top1)},
-         {"images_per_s", train_seconds_ > 0 ? static_cast<double>(images_) / train_seconds_ : 0},
-         {"wire_bytes_per_step", wire_bytes},
-         {"dense_bytes_per_step", dense_bytes},
-         {"bytes_saved_fraction", 1 - static_cast<double>(wire_bytes) / static_cast<double>(dense_bytes)},
-         {"flops_per_step", per_step(cost.flops)},
-         {"dense_flops_per_step", per_step(cost.dense_flops)},
-         {"weights_digest", to_hex(network.weights_digest())},
-         {"wall_s", seconds_since(started_)},
-         {"train_s", train_seconds_},
-         {"peak_memory_bytes", peak_memory_bytes()},
-         {"run_dir", options_.run_dir},
-         {"versions", {{"slicereduce", kVersion}, {"libtorch", TORCH_VERSION}}}});
   });
 }
 

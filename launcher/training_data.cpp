@@ -1,7 +1,6 @@
 #include "launcher/training_data.hpp"
 
-#include "core/error.hpp"
-#include "core/text.hpp"
+#include "core/choice.hpp"
 #include "imagenet/open_dataset.hpp"
 
 namespace slicereduce {
@@ -9,20 +8,11 @@ namespace slicereduce {
 namespace {
 
 DatasetKind kind_of(const std::string& name) {
-  if (name == "auto") {
-    return DatasetKind::automatic;
-  }
-  if (name == "imagefolder") {
-    return DatasetKind::imagefolder;
-  }
-  if (name == "cifar10") {
-    return DatasetKind::cifar10;
-  }
-  if (name == "mnist") {
-    return DatasetKind::mnist;
-  }
-  throw Error(ErrorKind::usage, concat("unknown dataset '", name,
-                                       "': expected auto, imagefolder, cifar10 or mnist (--dataset)"));
+  return parse_choice<DatasetKind>(name, "--dataset",
+                                   {{"auto", DatasetKind::automatic},
+                                    {"imagefolder", DatasetKind::imagefolder},
+                                    {"cifar10", DatasetKind::cifar10},
+                                    {"mnist", DatasetKind::mnist}});
 }
 
 }  // namespace

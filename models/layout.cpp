@@ -1,5 +1,6 @@
 #include "models/layout.hpp"
 
+#include "core/choice.hpp"
 #include "core/error.hpp"
 #include "core/text.hpp"
 
@@ -91,13 +92,7 @@ class Builder {
 }  // namespace
 
 Coupling parse_coupling(const std::string& name) {
-  if (name == "block") {
-    return Coupling::block;
-  }
-  if (name == "none") {
-    return Coupling::none;
-  }
-  throw Error(ErrorKind::usage, concat("unknown coupling '", name, "': expected block or none (--coupling)"));
+  return parse_choice<Coupling>(name, "--coupling", {{"block", Coupling::block}, {"none", Coupling::none}});
 }
 
 std::string to_string(Coupling coupling) { return coupling == Coupling::block ? "block" : "none"; }

@@ -15,6 +15,7 @@
 
 #include <cmath>
 
+#include "core/choice.hpp"
 #include "core/digest.hpp"
 #include "core/error.hpp"
 #include "core/random.hpp"
@@ -177,14 +178,7 @@ NormStatistics NormStatistics::clone() const {
 }
 
 Precision parse_precision(const std::string& name) {
-  if (name == "fp32") {
-    return Precision::fp32;
-  }
-  if (name == "bf16") {
-    return Precision::bf16;
-  }
-  throw Error(ErrorKind::usage,
-              concat("unknown precision '", name, "': expected fp32 or bf16 (--precision)"));
+  return parse_choice<Precision>(name, "--precision", {{"fp32", Precision::fp32}, {"bf16", Precision::bf16}});
 }
 
 std::string to_string(Precision precision) { return precision == Precision::fp32 ? "fp32" : "bf16"; }

@@ -256,7 +256,7 @@ TEST(Wire, NamesAreParsedBack) {
     EXPECT_EQ(parse_wire_type(wire_name(type)), type);
   }
   testing::expect_error_from([] { (void)parse_wire_type("int8"); }, ErrorKind::usage,
-                             "'int8': expected fp32");
+                             "'int8': expected one of fp32, bf16, fp16 (--wire)");
 }
 
 }  // namespace

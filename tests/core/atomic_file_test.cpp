@@ -6,25 +6,20 @@
 #include <string>
 
 #include "core/error.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace slicereduce {
 namespace {
 
 class AtomicFile : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = (std::filesystem::temp_directory_path() / "atomic_file.XXXXXX").string();
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
   static std::span<const std::byte> bytes(const std::string& text) { return std::as_bytes(std::span(text)); }
   static std::string text(const std::vector<std::byte>& bytes) {
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
   }
 
-  std::filesystem::path folder_;
+  const testing::TemporaryFolder temporary_;
+  const std::filesystem::path folder_ = temporary_.path();
 };
 
 TEST_F(AtomicFile, ReplacesTheOldContentAndLeavesNothingBeside) {

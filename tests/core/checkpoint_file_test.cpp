@@ -9,20 +9,13 @@
 
 #include "core/atomic_file.hpp"
 #include "core/error.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace slicereduce {
 namespace {
 
 class CheckpointFile : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = (std::filesystem::temp_directory_path() / "checkpoint_file.XXXXXX").string();
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-    path_ = folder_ / "step-7";
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
   static CheckpointContent content() {
     return {{{"weights", {{"conv", at::arange(120, at::kFloat).view({2, 3, 4, 5})}, {"fc", at::ones({7})}}},
              {"momentum", {{"conv", at::full({2, 3, 4, 5}, 0.5)}}},
@@ -48,8 +41,9 @@ class CheckpointFile : public ::testing::Test {
   }
   std::string refusal(const std::string& text) const { return refusal(std::as_bytes(std::span(text))); }
 
-  std::filesystem::path folder_;
-  std::filesystem::path path_;
+  const testing::TemporaryFolder temporary_;
+  const std::filesystem::path folder_ = temporary_.path();
+  const std::filesystem::path path_ = folder_ / "step-7";
 };
 
 TEST_F(CheckpointFile, ComesBackAsItWas) {

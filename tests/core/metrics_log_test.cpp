@@ -8,20 +8,13 @@
 #include <string>
 
 #include "core/error.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace slicereduce {
 namespace {
 
 class MetricsLogFile : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = (std::filesystem::temp_directory_path() / "metrics_log.XXXXXX").string();
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-    path_ = folder_ / "metrics.jsonl";
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
   std::string content() const {
     std::stringstream text;
     text << std::ifstream(path_).rdbuf();
@@ -29,8 +22,9 @@ class MetricsLogFile : public ::testing::Test {
   }
   void put(const std::string& text) const { std::ofstream(path_) << text; }
 
-  std::filesystem::path folder_;
-  std::filesystem::path path_;
+  const testing::TemporaryFolder temporary_;
+  const std::filesystem::path folder_ = temporary_.path();
+  const std::filesystem::path path_ = folder_ / "metrics.jsonl";
 };
 
 TEST_F(MetricsLogFile, EachLineIsThereAtOnceInTheOrderOfItsKeys) {

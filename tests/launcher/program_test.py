@@ -182,7 +182,16 @@ class BadInput(ProgramTest):
 class Training(ProgramTest):
     def test_a_run_learns_and_leaves_its_files(self) -> None:
         summary = self.train(
-            "--epochs", "6", "--wire", "bf16", "--sample-ratio", "0.5", "--seed", "1", "--label-smoothing", "0.1"
+            "--epochs",
+            "6",
+            "--wire",
+            "bf16",
+            "--sample-ratio",
+            "0.5",
+            "--seed",
+            "1",
+            "--label-smoothing",
+            "0.1",
         )
         self.assertGreater(summary["top1"], 30)  # of 10 classes
         self.assertEqual(summary["top1"], summary["top1_sampled"])

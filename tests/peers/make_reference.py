@@ -95,7 +95,9 @@ def train_rank(rank: int, port: int, reference: dict, dtype: torch.dtype, result
     if rank == 0:
         final = {name: value.detach() for name, value in model.named_parameters()}
         torch.save({"losses": torch.stack(everyones, 1), "final": final}, result)
-    dist.destroy_process_group()
+    # Not by destroy_process_group: its destructor joins a thread that may wait for the GIL, which it holds
+    # itself (PyTorch 2.11, gloo), and the process then hangs for good.
+    os._exit(0)
 
 
 def train_replicas(reference: dict, dtype: torch.dtype) -> dict:

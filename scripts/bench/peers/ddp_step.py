@@ -128,7 +128,9 @@ def run_rank(rank: int, port: int, chosen: argparse.Namespace) -> None:
     if rank == 0:
         parameters = sum(parameter.numel() for parameter in model.parameters())
         print(json.dumps(report(times, parameters, chosen)), flush=True)
-    dist.destroy_process_group()
+    # Not by destroy_process_group: its destructor joins a thread that may wait for the GIL, which it holds
+    # itself (PyTorch 2.11, gloo), and the process then hangs for good.
+    os._exit(0)
 
 
 def free_port() -> int:
