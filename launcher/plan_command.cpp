@@ -75,7 +75,7 @@ void print_table(const PlanOptions& options, const std::vector<LayerCost>& layer
   const LayerCost total = total_cost(layers);
   row(total);
   const double dense_bytes = 4.0 * static_cast<double>(total.dense_numel);
-  const double wire_bytes = static_cast<double>(total.numel * number_bytes);
+  const auto wire_bytes = static_cast<double>(total.numel * number_bytes);
   std::cout << "\nwire: what a worker hands to AllReduce in a step, in " << options.network.wire
             << "; dense: every gradient in fp32. FLOPs: of one image's forward pass.\n"
             << "AllReduce as a ring over " << options.world_size << " workers at " << std::setprecision(1)
@@ -87,9 +87,13 @@ void print_table(const PlanOptions& options, const std::vector<LayerCost>& layer
 
 ExitCode print_plan(PlanOptions options) {
   options.validate();
-  const bool small = make_architecture(options.network.arch, 3, 10).stem_pools == false;
-  options.image_size = options.image_size > 0 ? options.image_size : (small ? 32 : 224);
-  options.classes = options.classes > 0 ? options.classes : (small ? 10 : 1000);
+  const bool small = !make_architecture(options.network.arch, 3, 10).stem_pools;
+  if (options.image_size == 0) {
+    options.image_size = small ? 32 : 224;
+  }
+  if (options.classes == 0) {
+    options.classes = small ? 10 : 1000;
+  }
   const Layout layout = options.network.layout(options.in_channels, options.classes);
   SampleSize size = options.network.sampling.size;
   size.ratio = options.network.ratio();

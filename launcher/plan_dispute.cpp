@@ -34,6 +34,7 @@ class Reader {
 
 std::string describe_dispute(std::span<const Site> sites, const Plan& plan, Communicator& communicator) {
   std::vector<std::uint64_t> own;
+  own.reserve(plan.sets.size());
   for (const auto& set : plan.sets) {
     own.push_back(Plan{.sets = {set}}.digest());
   }
