@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "comm/pack.hpp"
 #include "core/error.hpp"
 #include "core/text.hpp"
 
@@ -37,8 +38,8 @@ void check_gradient(std::size_t slot, const at::Tensor& gradient, std::int64_t n
   const auto refuse = [&](const auto&... why) {
     throw Error(ErrorKind::invariant, concat("gradient of slot ", slot, ": ", why...));
   };
-  if (!gradient.defined() || !gradient.device().is_cpu()) {
-    refuse("expected a tensor in the CPU's memory");
+  if (!gradient.defined()) {
+    refuse("there is none");
   }
   if (gradient.numel() != numel) {
     refuse(gradient.numel(), " numbers, but begin() was told ", numel);
@@ -48,17 +49,6 @@ void check_gradient(std::size_t slot, const at::Tensor& gradient, std::int64_t n
   }
   if (gradient.scalar_type() != at::kFloat && gradient.scalar_type() != at::kBFloat16) {
     refuse("expected float or bfloat16, not ", c10::toString(gradient.scalar_type()));
-  }
-}
-
-/// One pass over the gradient: scaled, rounded and packed.
-void pack(const at::Tensor& gradient, float scale, std::span<std::byte> out, WireType type) {
-  const auto numel = static_cast<std::size_t>(gradient.numel());
-  if (gradient.scalar_type() == at::kFloat) {
-    encode({gradient.const_data_ptr<float>(), numel}, scale, out, type);
-  } else {
-    const std::span in(gradient.const_data_ptr<at::BFloat16>(), numel);
-    encode_bf16(std::as_bytes(in), scale, out, type);
   }
 }
 
@@ -121,7 +111,7 @@ void Reducer::add(std::size_t slot, const at::Tensor& gradient) {
     }
     added_[slot] = true;
   }
-  pack(gradient, scale_, bytes_of(place.offset, place.numel), config_.wire);
+  pack(gradient, scale_, storage_.narrow(0, place.offset, place.numel), config_.wire);
   mark_packed(place.bucket);
 }
 

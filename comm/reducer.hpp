@@ -65,8 +65,8 @@ class Reducer {
   void begin(std::span<const std::int64_t> slot_numels, std::uint64_t digest, bool wants_stop = false);
 
   /// Copies `gradient` / world_size into its slot, converted to the wire type, in the order of its
-  /// memory: float or bfloat16, of the slot's size, on the CPU, without gaps or overlaps. From any thread,
-  /// also from several at once. Throws Error(invariant).
+  /// memory: float or bfloat16, of the slot's size, without gaps or overlaps, in host memory or a device's
+  /// (buckets are the host's). From any thread, also from several at once. Throws Error(invariant).
   void add(std::size_t slot, const at::Tensor& gradient);
 
   /// Collective. Blocks until all slots are reduced. Nothing where ranks disagree on the digest: then no

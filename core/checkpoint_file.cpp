@@ -65,8 +65,8 @@ c10::IValue to_ivalue(const CheckpointContent& content) {
 /// The part of `bytes` that the trailer vouches for.
 std::span<const std::byte> checked_payload(std::span<const std::byte> bytes,
                                            const std::filesystem::path& path) {
-  const char* const kCut = "cut short or damaged at its end: use an older one";
-  const char* const kOther = "not a slicereduce checkpoint";
+  constexpr const char* kCut = "cut short or damaged at its end: use an older one";
+  constexpr const char* kOther = "not a slicereduce checkpoint";
   const bool begins_well = begins_with_record(bytes, kMark);
   if (bytes.size() < sizeof(Trailer)) {
     refuse(path, begins_well && !bytes.empty() ? kCut : kOther);

@@ -1,6 +1,7 @@
 #include "core/device.hpp"
 
 #include <ATen/Context.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -19,7 +20,7 @@ namespace {
 [[noreturn]] void refuse_cuda() {
   throw Error(
       ErrorKind::usage,
-      at::globalContext().hasCUDART()
+      at::Context::hasCUDART()
           ? "--device cuda: this machine shows no CUDA device (nvidia-smi, CUDA_VISIBLE_DEVICES); use "
             "--device cpu or auto"
           : "--device cuda: this build has no CUDA; use --device cpu or auto");
@@ -64,6 +65,19 @@ at::Device choose_device(DeviceChoice choice, int local_rank) {
     refuse_cuda();
   }
   return at::kCPU;
+}
+
+void make_current(at::Device device) {
+  if (!device.is_cpu()) {
+    c10::impl::VirtualGuardImpl(device.type()).setDevice(device);
+    at::globalContext().setDeterministicCuDNN(true);
+  }
+}
+
+void synchronize(at::Device device) {
+  if (!device.is_cpu()) {
+    c10::impl::VirtualGuardImpl(device.type()).synchronizeDevice(device.index());
+  }
 }
 
 int default_threads(int cores, int local_world_size) {

@@ -18,6 +18,13 @@ enum class DeviceChoice { automatic, cpu, cuda };
 /// CUDA is asked for and this build or this machine has none.
 [[nodiscard]] at::Device choose_device(DeviceChoice choice, int local_rank);
 
+/// Makes `device` the one that this thread allocates and computes on, by kernels that give the same bits
+/// every time where there is a choice.
+void make_current(at::Device device);
+
+/// Waits until `device` has done all that it was given; the CPU has.
+void synchronize(at::Device device);
+
 /// The cores that this process may run on (sched_getaffinity), by number.
 [[nodiscard]] std::vector<int> usable_cores();
 

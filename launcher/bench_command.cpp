@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cmath>
 #include <iostream>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -46,7 +47,7 @@ using Series = std::map<std::string, std::vector<double>>;
 
 double quantile(std::vector<double> values, double q) {
   std::sort(values.begin(), values.end());
-  return values[static_cast<std::size_t>(q * static_cast<double>(values.size() - 1) + 0.5)];
+  return values[static_cast<std::size_t>(std::lround(q * static_cast<double>(values.size() - 1)))];
 }
 
 /// Collective. The largest over ranks: the slowest one sets a step's time.
@@ -57,22 +58,24 @@ double largest(double value, Communicator& communicator) {
   return *std::max_element(values.begin(), values.end());
 }
 
-Series measure(const BenchOptions& options, Communicator& communicator, std::int64_t& wire_bytes) {
+Series measure(const BenchOptions& options, at::Device device, Communicator& communicator,
+               std::int64_t& wire_bytes) {
   constexpr std::uint64_t kSeed = 1;
-  Network network(options.network.layout(3, options.classes), kSeed);
+  Network network(options.network.layout(3, options.classes), kSeed, device);
   SlicedSgd sgd(network.parameters(), network.layout().sites, options.step.sgd);
   Planner planner(network.layout().sites, options.network.sampling, kSeed);
   Reducer reducer(communicator, reducer_config(options.network, options.step));
   TrainingStep step(network, sgd, reducer, training_step_config(options.step));
   const std::int64_t side = options.image_size;
-  const at::Tensor images =
-      at::randn({options.step.batch_size, 3, side, side}).contiguous(at::MemoryFormat::ChannelsLast);
-  const at::Tensor labels = at::randint(options.classes, {options.step.batch_size}, at::kLong);
+  const at::Tensor images = at::randn({options.step.batch_size, 3, side, side})
+                                .contiguous(at::MemoryFormat::ChannelsLast)
+                                .to(device);
+  const at::Tensor labels = at::randint(options.classes, {options.step.batch_size}, at::kLong).to(device);
   Series series;
   for (std::int64_t i = 0; i < options.warmup + options.steps; ++i) {
     communicator.barrier();  // ranks start together, as data-parallel steps do
-    Stopwatch whole;
-    Stopwatch watch;
+    Stopwatch whole(device);
+    Stopwatch watch(device);
     const Plan plan = planner.plan(static_cast<std::uint64_t>(i), options.network.ratio(), sgd.norms());
     const double plan_ms = watch.lap_ms();
     const auto result = step.run(plan, images, labels, 1.0, options.step.lr);
@@ -95,13 +98,19 @@ Series measure(const BenchOptions& options, Communicator& communicator, std::int
 }
 
 ExitCode bench_step(const BenchOptions& options, const MpiSession& session, Communicator& communicator) {
-  together(communicator, [&] { options.validate(); });
+  at::Device device = at::kCPU;
+  together(communicator, [&] {
+    options.validate();
+    device = choose_device(parse_device_choice(options.step.device), session.local_rank());
+    make_current(device);
+  });
   at::set_num_threads(options.step.threads > 0 ? options.step.threads : session.default_threads());
   std::int64_t wire_bytes = 0;
-  const Series series = measure(options, communicator, wire_bytes);
+  const Series series = measure(options, device, communicator, wire_bytes);
   const double step_ms = largest(quantile(series.at("step_ms"), 0.5), communicator);
   nlohmann::ordered_json json{{"arch", options.network.arch},
                               {"mode", options.network.mode},
+                              {"device", c10::DeviceTypeName(device.type(), /*lower_case=*/true)},
                               {"sample_ratio", options.network.ratio()},
                               {"precision", options.step.precision},
                               {"wire", options.network.wire},

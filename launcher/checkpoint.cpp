@@ -94,15 +94,15 @@ Checkpoint load_checkpoint(const std::filesystem::path& path) {
           .channels = content.section("channels", where)};
 }
 
-LoadedNetwork::LoadedNetwork(Manifest saved)
+LoadedNetwork::LoadedNetwork(Manifest saved, at::Device device)
     : manifest(std::move(saved)),
-      network(manifest.layout(), /*seed=*/0),
+      network(manifest.layout(), /*seed=*/0, device),
       plan(Plan::full(network.layout().sites)) {}
 
-std::unique_ptr<LoadedNetwork> load_network(const std::filesystem::path& path) {
+std::unique_ptr<LoadedNetwork> load_network(const std::filesystem::path& path, at::Device device) {
   const Checkpoint checkpoint = load_checkpoint(path);
   const std::string where = path.string();
-  auto loaded = std::make_unique<LoadedNetwork>(checkpoint.manifest);
+  auto loaded = std::make_unique<LoadedNetwork>(checkpoint.manifest, device);
   loaded->recalibrated = !checkpoint.recalibrated.empty();
   Network& network = loaded->network;
   std::vector<at::Tensor> values;

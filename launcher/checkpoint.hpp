@@ -56,7 +56,7 @@ void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkp
 /// A network made from a checkpoint, with the statistics and the plan that it holds.
 struct LoadedNetwork {
   /// Fresh weights, everything kept.
-  explicit LoadedNetwork(Manifest saved);
+  explicit LoadedNetwork(Manifest saved, at::Device device = at::kCPU);
 
   Manifest manifest;
   Network network;
@@ -64,7 +64,8 @@ struct LoadedNetwork {
   NormStatistics exact_statistics;  ///< of the exact network: recalibrated where the checkpoint has them
   bool recalibrated = false;
 };
-[[nodiscard]] std::unique_ptr<LoadedNetwork> load_network(const std::filesystem::path& path);
+[[nodiscard]] std::unique_ptr<LoadedNetwork> load_network(const std::filesystem::path& path,
+                                                          at::Device device = at::kCPU);
 
 /// The checkpoints of a run: step-00000040.ckpt and so on, and best.ckpt.
 class CheckpointFolder {

@@ -28,7 +28,7 @@ std::string written(const Facts& facts) {
   for (const auto& [key, value] : facts) {
     std::string line = value;
     std::replace(line.begin(), line.end(), '\n', ' ');
-    text += key + "\n" + line + "\n";
+    text += concat(key, "\n", line, "\n");
   }
   return text;
 }

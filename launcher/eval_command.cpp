@@ -26,6 +26,7 @@ struct EvalOptions {
   std::string arch;
   std::string network = "auto";
   std::string precision = "fp32";
+  std::string device = "auto";
   std::int64_t image_size = 0;
   std::int64_t batch_size = 64;
   int workers = 1;
@@ -51,13 +52,14 @@ struct EvalOptions {
                   concat("batch_size = ", batch_size, ": expected at least 1 (--batch-size)"));
     }
     (void)parse_precision(precision);
+    (void)parse_device_choice(device);
   }
 };
 
 /// What is evaluated: a network and the two sets of statistics.
-std::unique_ptr<LoadedNetwork> load(const EvalOptions& options, const TrainingData& data) {
+std::unique_ptr<LoadedNetwork> load(const EvalOptions& options, const TrainingData& data, at::Device device) {
   if (!options.checkpoint.empty()) {
-    auto loaded = load_network(options.checkpoint);
+    auto loaded = load_network(options.checkpoint, device);
     if (loaded->manifest.num_classes != data.validation->num_classes() ||
         loaded->manifest.in_channels != data.validation->channels()) {
       throw Error(ErrorKind::input,
@@ -70,7 +72,7 @@ std::unique_ptr<LoadedNetwork> load(const EvalOptions& options, const TrainingDa
   Manifest manifest{.arch = options.arch, .coupling = "block"};
   manifest.in_channels = data.validation->channels();
   manifest.num_classes = data.validation->num_classes();
-  auto loaded = std::make_unique<LoadedNetwork>(std::move(manifest));
+  auto loaded = std::make_unique<LoadedNetwork>(std::move(manifest), device);
   load_network_state(loaded->network, read_state_dict(options.weights), options.weights);
   loaded->exact_statistics = loaded->network.statistics().clone();
   return loaded;
@@ -97,7 +99,9 @@ ExitCode evaluate_file(const EvalOptions& options, const MpiSession& session, Co
   together(communicator, [&] {
     options.validate();
     data = TrainingData::open(options.data, options.dataset, options.image_size);
-    loaded = load(options, data);
+    const at::Device device = choose_device(parse_device_choice(options.device), session.local_rank());
+    make_current(device);
+    loaded = load(options, data, device);
   });
   at::set_num_threads(session.default_threads());
   const bool sampled = !loaded->plan.full();
@@ -144,6 +148,7 @@ void add_eval_command(CLI::App& program, Action& action) {
   command->add_option("--network", o->network,
                       "auto (the run's result), sampled, dense (the exact network), or both");
   command->add_option("--precision", o->precision, "fp32|bf16");
+  command->add_option("--device", o->device, "auto|cpu|cuda");
   command->add_option("--image-size", o->image_size, "Side of the image; 0: the dataset's own, or 224");
   command->add_option("-b,--batch-size", o->batch_size, "Images a worker and step");
   command->add_option("-j,--workers", o->workers, "Loader threads a worker");

@@ -1,5 +1,6 @@
 #include "launcher/evaluation.hpp"
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/cross_entropy_loss.h>
 #include <c10/core/GradMode.h>
 
@@ -21,14 +22,16 @@ Accuracy evaluate(const Network& network, const Plan& plan, NormStatistics& stat
   loader.start_evaluation(validation_indices(size, communicator.rank(), communicator.world_size()),
                           batch_size);
   while (const auto batch = loader.next()) {
-    const at::Tensor logits = network.forward(compact, normalize(batch->images, view.normalization),
-                                              statistics, {.batch_statistics = false});
+    const at::Tensor pixels = batch->images.to(network.device());
+    const at::Tensor labels = batch->labels.to(network.device());
+    const at::Tensor logits = network.forward(compact, normalize(pixels, view.normalization), statistics,
+                                              {.batch_statistics = false});
     const std::int64_t choices = std::min<std::int64_t>(5, logits.size(1));
-    const at::Tensor hits = std::get<1>(logits.topk(choices, 1)).eq(batch->labels.unsqueeze(1));
-    images += static_cast<double>(batch->labels.numel());
+    const at::Tensor hits = std::get<1>(logits.topk(choices, 1)).eq(labels.unsqueeze(1));
+    images += static_cast<double>(labels.numel());
     right += hits.select(1, 0).sum().item<double>();
     among_five += hits.sum().item<double>();
-    loss += at::cross_entropy_loss(logits, batch->labels, {}, at::Reduction::Sum).item<double>();
+    loss += at::cross_entropy_loss(logits, labels, {}, at::Reduction::Sum).item<double>();
   }
   communicator.allreduce_sum(sums);
   require(static_cast<std::int64_t>(images) == size, "an evaluation missed images or counted some twice");
@@ -43,7 +46,7 @@ NormStatistics recalibrate(const Network& network, const View& view, Loader& loa
   const c10::NoGradGuard no_grad;
   CompactNetwork exact;
   network.gather(Plan::full(network.layout().sites), view.precision, exact);
-  NormStatistics statistics = NormStatistics::initial(network.layout());
+  NormStatistics statistics = NormStatistics::initial(network.layout(), network.device());
   const std::int64_t world_size = communicator.world_size();
   const std::int64_t share = std::min(order.steps_per_epoch(), (batches + world_size - 1) / world_size);
   loader.start_epoch(order, communicator.rank(), epoch);
@@ -51,7 +54,8 @@ NormStatistics recalibrate(const Network& network, const View& view, Loader& loa
     const auto batch = loader.next();
     require(batch.has_value(), "an epoch has fewer batches than it said");
     // 1 / (i + 1) makes the moving average a plain one.
-    (void)network.forward(exact, normalize(batch->images, view.normalization), statistics,
+    const at::Tensor images = normalize(batch->images.to(network.device()), view.normalization);
+    (void)network.forward(exact, images, statistics,
                           {.batch_statistics = true, .momentum = 1.0 / static_cast<double>(i + 1)});
   }
   average_statistics(statistics, communicator);
@@ -62,23 +66,17 @@ void average_statistics(NormStatistics& statistics, Communicator& communicator) 
   if (communicator.world_size() == 1) {
     return;
   }
-  std::vector<double> values;
-  const auto visit = [&](const auto& each) {
-    for (auto* tensors : {&statistics.mean, &statistics.variance}) {
-      for (auto& tensor : *tensors) {
-        each(std::span<float>(tensor.template mutable_data_ptr<float>(),
-                              static_cast<std::size_t>(tensor.numel())));
-      }
-    }
-  };
-  visit([&](std::span<float> numbers) { values.insert(values.end(), numbers.begin(), numbers.end()); });
-  communicator.allreduce_sum(values);
-  std::size_t at = 0;
-  visit([&](std::span<float> numbers) {
-    for (float& number : numbers) {
-      number = static_cast<float>(values[at++] / communicator.world_size());
-    }
-  });
+  std::vector<at::Tensor> tensors = statistics.mean;
+  tensors.insert(tensors.end(), statistics.variance.begin(), statistics.variance.end());
+  const at::Tensor sums = at::cat(tensors).to(at::kCPU, at::kDouble);
+  communicator.allreduce_sum(
+      std::span(sums.mutable_data_ptr<double>(), static_cast<std::size_t>(sums.numel())));
+  const at::Tensor means = sums / communicator.world_size();
+  std::int64_t next = 0;
+  for (const at::Tensor& tensor : tensors) {
+    tensor.copy_(means.narrow(0, next, tensor.numel()));
+    next += tensor.numel();
+  }
 }
 
 }  // namespace slicereduce

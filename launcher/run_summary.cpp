@@ -32,7 +32,7 @@ nlohmann::ordered_json run_summary(const TrainOptions& options, int world_size, 
   const auto& result = outcome.result_is_sampled ? outcome.sampled : outcome.dense;
   return {{"arch", options.network.arch},
           {"world_size", world_size},
-          {"device", "cpu"},
+          {"device", c10::DeviceTypeName(state.network.device().type(), /*lower_case=*/true)},
           {"epochs", outcome.epochs},
           {"steps", state.steps_done},
           {"top1", percent(result, &Accuracy::top1)},

@@ -53,16 +53,17 @@ void drop_local_options(Facts& facts) {
 
 ExitCode train(CLI::App& command, TrainOptions options, const MpiSession& session, Communicator& communicator,
                const Log& log) {
+  RunRequest request{.options = options, .facts = {}, .config = {}, .resume = {}, .stop_requested = {}};
   together(communicator, [&] {
     options.validate();
-    (void)choose_device(parse_device_choice(options.step.device), session.local_rank());
+    request.device = choose_device(parse_device_choice(options.step.device), session.local_rank());
+    make_current(request.device);
   });
   Facts facts = resolved_options(command);
   drop_local_options(facts);
   require_agreement(communicator, facts);  // before a seed or a file is chosen by options that may differ
 
   at::set_num_threads(options.step.threads > 0 ? options.step.threads : session.default_threads());
-  RunRequest request{.options = options, .facts = {}, .config = {}, .resume = {}, .stop_requested = {}};
   request.resume = checkpoint_to_resume(options, communicator, log);
   request.options.seed = agree_on_seed(options, request.resume, communicator);
   CLI::Option* seed = command.get_option("--seed");

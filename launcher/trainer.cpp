@@ -38,7 +38,8 @@ void Trainer::load() {
   order_ = std::make_unique<EpochOrder>(data_.train->size(), options_.step.batch_size,
                                         communicator_.world_size(), *options_.seed);
   schedule_ = std::make_unique<Schedule>(options_, order_->steps_per_epoch());
-  state_ = std::make_unique<TrainingState>(options_, data_.train->channels(), data_.train->num_classes());
+  state_ = std::make_unique<TrainingState>(options_, data_.train->channels(), data_.train->num_classes(),
+                                           request_.device);
   if (request_.resume) {
     const Checkpoint checkpoint = load_checkpoint(*request_.resume);
     state_->restore(checkpoint, request_.resume->string());
@@ -61,6 +62,7 @@ void Trainer::require_all_alike() {
   Facts facts = request_.facts;
   facts["program version"] = kVersion;
   facts["LibTorch version"] = TORCH_VERSION;
+  facts["device type"] = c10::DeviceTypeName(request_.device.type());
   facts["training data"] = to_hex(data_.train->fingerprint());
   facts["validation data"] = to_hex(data_.validation->fingerprint());
   facts["weights at the start"] = to_hex(state_->network.weights_digest());
@@ -148,15 +150,16 @@ Batch Trainer::next_batch(double& waited_ms) {
 }
 
 StepResult Trainer::run_step(const Plan& plan, const Batch& batch, double lr) {
-  const at::Tensor images = normalize(batch.images, data_.normalization);
+  const at::Tensor images = normalize(batch.images.to(request_.device), data_.normalization);
+  const at::Tensor labels = batch.labels.to(request_.device);
   const double weight = static_cast<double>(batch.labels.numel() * communicator_.world_size()) /
                         static_cast<double>(batch.global_count);
   const bool wants_stop = request_.stop_requested();
-  const auto result = step_->run(plan, images, batch.labels, weight, lr, wants_stop);
+  const auto result = step_->run(plan, images, labels, weight, lr, wants_stop);
   if (result) {
     return *result;
   }
-  const auto again = step_->run(settle_dispute(plan), images, batch.labels, weight, lr, wants_stop);
+  const auto again = step_->run(settle_dispute(plan), images, labels, weight, lr, wants_stop);
   require(again.has_value(), "ranks disagree about a plan that one of them sent");
   return *again;
 }

@@ -33,6 +33,7 @@ struct RunRequest {
   std::string config;                           ///< the text of config.toml
   std::optional<std::filesystem::path> resume;  ///< the checkpoint to go on from, the same on all ranks
   std::function<bool()> stop_requested;         ///< by a signal to this process
+  at::Device device = at::kCPU;                 ///< of this rank
 };
 
 /// A training run on one rank.

@@ -28,8 +28,9 @@ void require_same(const std::string& what, const T& saved, const T& asked, const
 
 }  // namespace
 
-TrainingState::TrainingState(const TrainOptions& options, std::int64_t in_channels, std::int64_t num_classes)
-    : network(options.network.layout(in_channels, num_classes), *options.seed),
+TrainingState::TrainingState(const TrainOptions& options, std::int64_t in_channels, std::int64_t num_classes,
+                             at::Device device)
+    : network(options.network.layout(in_channels, num_classes), *options.seed, device),
       sgd(network.parameters(), network.layout().sites, options.step.sgd),
       planner(network.layout().sites, options.network.sampling, *options.seed) {
   if (!options.init_from.empty()) {

@@ -15,7 +15,8 @@ namespace slicereduce {
 /// All that training changes: what a checkpoint holds and a resumed run goes on with.
 struct TrainingState {
   /// Fresh weights from options.seed, which is set, or from --init-from.
-  TrainingState(const TrainOptions& options, std::int64_t in_channels, std::int64_t num_classes);
+  TrainingState(const TrainOptions& options, std::int64_t in_channels, std::int64_t num_classes,
+                at::Device device = at::kCPU);
 
   /// Throws Error(input) where the checkpoint is of another network.
   void restore(const Checkpoint& checkpoint, const std::string& where);

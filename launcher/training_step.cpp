@@ -25,7 +25,7 @@ TrainingStep::TrainingStep(Network& network, SlicedSgd& sgd, Reducer& reducer, T
       sgd_(sgd),
       reducer_(reducer),
       config_(config),
-      full_plan_(Plan::full(network.layout().sites)) {}
+      full_plan_(Plan::full(network.layout().sites), network.device()) {}
 
 TrainingStep::~TrainingStep() = default;
 
@@ -36,8 +36,7 @@ std::optional<StepResult> TrainingStep::run(const Plan& plan, const at::Tensor& 
                                             bool wants_stop) {
   StepResult result;
   StepTimes& times = result.times;
-  Stopwatch watch;
-  plan_ = &plan;
+  Stopwatch watch(network_.device());
   gather(plan);
   begin_reduction(plan, wants_stop);
   times.gather_ms = watch.lap_ms();
@@ -61,7 +60,7 @@ std::optional<StepResult> TrainingStep::run(const Plan& plan, const at::Tensor& 
   result.wire_bytes = reduced->wire_bytes;
   result.stop_requested = reduced->stop_requested;
 
-  optimize(plan, lr);
+  optimize(lr);
   times.optimizer_ms = watch.lap_ms();
   return result;
 }
@@ -92,18 +91,19 @@ void TrainingStep::take_gradient(std::size_t parameter, const at::Tensor& leaf) 
   // Its only copy from now on is the one in the bucket.
   leaf.mutable_grad().reset();
   if (config_.reduce == ReduceWhat::dense) {
-    reducer_.add(slot(parameter), scatter_slices(network_.layout().parameters[parameter], *plan_, gradient));
+    reducer_.add(slot(parameter),
+                 scatter_slices(network_.layout().parameters[parameter], compact_.plan, gradient));
   } else {
     reducer_.add(slot(parameter), gradient);
   }
 }
 
-void TrainingStep::optimize(const Plan& plan, double lr) {
+void TrainingStep::optimize(double lr) {
   std::vector<at::Tensor> gradients(compact_.leaves.size());
   for (std::size_t p = 0; p < gradients.size(); ++p) {
     gradients[p] = reducer_.view(slot(p));
   }
-  sgd_.apply(config_.reduce == ReduceWhat::slices ? plan : full_plan_, gradients, lr);
+  sgd_.apply(config_.reduce == ReduceWhat::slices ? compact_.plan : full_plan_, gradients, lr);
 }
 
 }  // namespace slicereduce

@@ -8,7 +8,7 @@
 
 #include "comm/reducer.hpp"
 #include "models/network.hpp"
-#include "sampling/plan.hpp"
+#include "sampling/placed_plan.hpp"
 #include "sampling/sliced_sgd.hpp"
 
 namespace slicereduce {
@@ -56,7 +56,8 @@ class TrainingStep {
   TrainingStep(const TrainingStep&) = delete;
   TrainingStep& operator=(const TrainingStep&) = delete;
 
-  /// Collective. `images` [n, C, H, W] float, channels_last; `labels` [n] int64. `weight` is n * world_size /
+  /// Collective. `images` [n, C, H, W] float, channels_last, and `labels` [n] int64 on the network's device.
+  /// `weight` is n * world_size /
   /// global n: it makes the mean over ranks the mean over images where ranks have different numbers.
   /// `wants_stop` of any rank reaches all of them with the step.
   /// Nothing is returned, and no weight changed, where ranks came with different plans.
@@ -70,7 +71,7 @@ class TrainingStep {
   void gather(const Plan& plan);
   void begin_reduction(const Plan& plan, bool wants_stop);
   void take_gradient(std::size_t parameter, const at::Tensor& leaf);
-  void optimize(const Plan& plan, double lr);
+  void optimize(double lr);
   /// Buckets fill from the last layer to the first, as backward runs.
   [[nodiscard]] std::size_t slot(std::size_t parameter) const;
 
@@ -78,8 +79,7 @@ class TrainingStep {
   SlicedSgd& sgd_;
   Reducer& reducer_;
   TrainingStepConfig config_;
-  Plan full_plan_;
-  const Plan* plan_ = nullptr;  // of the step under way
+  PlacedPlan full_plan_;
   CompactNetwork compact_;
 };
 

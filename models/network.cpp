@@ -6,7 +6,6 @@
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/from_blob.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/max_pool2d.h>
 #include <ATen/ops/ones.h>
@@ -45,7 +44,7 @@ class Pass {
     }
     x = x.mean({2, 3});
     if (layout_.classifier_site) {
-      x = take_channels(x, compact_.sets[*layout_.classifier_site]);
+      x = take_channels(x, compact_.plan.set(*layout_.classifier_site));
     }
     return at::linear(x, leaf(layout_.classifier_weight), leaf(layout_.classifier_bias).to(x.scalar_type()))
         .to(at::kFloat);
@@ -55,7 +54,7 @@ class Pass {
   const at::Tensor& leaf(std::size_t parameter) const { return compact_.leaves[parameter]; }
 
   at::Tensor residual(const Block& block, const at::Tensor& x) {
-    const auto& set = compact_.sets[block.input_site];
+    const auto& set = compact_.plan.set(block.input_site);
     at::Tensor taken;
     at::Tensor skip;
     if (block.projection) {
@@ -80,16 +79,14 @@ class Pass {
 
   /// What a convolution inside a block reads: coupled, its predecessor computed just that.
   at::Tensor inner_input(const Layer& before, const Layer& layer, const at::Tensor& h) const {
-    const auto& set = compact_.sets[*layer.input_site];
+    const auto& set = compact_.plan.set(*layer.input_site);
     if (!before.output_site) {
       return take_channels(h, set);
     }
-    if (set->scale.empty()) {
+    if (!set->scale.defined()) {
       return h;
     }
-    const at::Tensor scale =
-        at::from_blob(const_cast<float*>(set->scale.data()), {1, set->size(), 1, 1}, at::kFloat);
-    return h * scale.to(h.scalar_type());
+    return h * set->scale.view({1, -1, 1, 1}).to(h.scalar_type());
   }
 
   at::Tensor padded(const at::Tensor& skip, std::int64_t stride, std::int64_t out) const {
@@ -107,19 +104,18 @@ class Pass {
   at::Tensor norm(const Layer& layer, const at::Tensor& y) {
     at::Tensor& mean = statistics_.mean[layer.statistics];
     at::Tensor& variance = statistics_.variance[layer.statistics];
-    const auto* set = layer.output_site ? compact_.sets[*layer.output_site].get() : nullptr;
-    if (set == nullptr || set->size() == set->channels) {
+    const auto* placed = layer.output_site ? compact_.plan.set(*layer.output_site).get() : nullptr;
+    if (placed == nullptr || placed->set.size() == placed->set.channels) {
       return batch_norm(layer, y, mean, variance);
     }
-    const at::Tensor kept =
-        at::from_blob(const_cast<std::int32_t*>(set->kept.data()), {set->size()}, at::kInt);
+    const at::Tensor& kept = placed->kept;
     const at::Tensor kept_mean = mean.index_select(0, kept);
     const at::Tensor kept_variance = variance.index_select(0, kept);
     at::Tensor out = batch_norm(layer, y, kept_mean, kept_variance);
     if (mode_.batch_statistics) {
       const c10::NoGradGuard no_grad;
-      mean.index_copy_(0, kept.to(at::kLong), kept_mean);
-      variance.index_copy_(0, kept.to(at::kLong), kept_variance);
+      mean.index_copy_(0, kept, kept_mean);
+      variance.index_copy_(0, kept, kept_variance);
     }
     return out;
   }
@@ -159,11 +155,12 @@ bool reusable(const at::Tensor& leaf, const std::vector<std::int64_t>& sizes, at
 
 }  // namespace
 
-NormStatistics NormStatistics::initial(const Layout& layout) {
+NormStatistics NormStatistics::initial(const Layout& layout, at::Device device) {
+  const auto options = at::TensorOptions(device).dtype(at::kFloat);
   NormStatistics statistics;
   for (const auto& norm : layout.statistics) {
-    statistics.mean.push_back(at::zeros({norm.channels}, at::kFloat));
-    statistics.variance.push_back(at::ones({norm.channels}, at::kFloat));
+    statistics.mean.push_back(at::zeros({norm.channels}, options));
+    statistics.variance.push_back(at::ones({norm.channels}, options));
   }
   return statistics;
 }
@@ -183,23 +180,21 @@ Precision parse_precision(const std::string& name) {
 
 std::string to_string(Precision precision) { return precision == Precision::fp32 ? "fp32" : "bf16"; }
 
-Network::Network(Layout layout, std::uint64_t seed)
-    : layout_(std::move(layout)), statistics_(NormStatistics::initial(layout_)) {
+Network::Network(Layout layout, std::uint64_t seed, at::Device device)
+    : layout_(std::move(layout)), device_(device), statistics_(NormStatistics::initial(layout_, device)) {
   at::Generator generator =
       at::detail::createCPUGenerator(RandomStream(seed, RandomPurpose::weights, 0, 0).below(1ULL << 63));
   const double classifier_bound = 1.0 / std::sqrt(static_cast<double>(layout_.architecture.features));
   for (const auto& shape : layout_.parameters) {
     parameters_.push_back({.shape = shape, .value = at::empty(shape.sizes, at::kFloat)});
     draw_initial(parameters_.back(), classifier_bound, generator);
+    parameters_.back().value = parameters_.back().value.to(device_);
   }
 }
 
 void Network::gather(const Plan& plan, Precision precision, CompactNetwork& compact) const {
   const c10::NoGradGuard no_grad;
-  compact.sets.clear();
-  for (const auto& set : plan.sets) {
-    compact.sets.push_back(std::make_shared<const ChannelSet>(set));
-  }
+  compact.plan = PlacedPlan(plan, device_);
   compact.leaves.resize(parameters_.size());
   for (std::size_t p = 0; p < parameters_.size(); ++p) {
     const auto& parameter = parameters_[p];
@@ -214,9 +209,9 @@ void Network::gather(const Plan& plan, Precision precision, CompactNetwork& comp
     }
     const auto sizes = parameter.shape.compact_sizes(plan);
     if (!reusable(leaf, sizes, dtype, parameter.value)) {
-      leaf = at::empty(sizes, dtype).set_requires_grad(true);
+      leaf = at::empty(sizes, parameter.value.options().dtype(dtype)).set_requires_grad(true);
     }
-    gather_slices(parameter, plan, leaf);
+    gather_slices(parameter, compact.plan, leaf);
   }
 }
 
@@ -228,9 +223,8 @@ at::Tensor Network::forward(const CompactNetwork& compact, const at::Tensor& ima
 std::uint64_t Network::weights_digest() const {
   Digest digest;
   for (const auto& parameter : parameters_) {
-    const std::span<const float> values(parameter.value.const_data_ptr<float>(),
-                                        static_cast<std::size_t>(parameter.value.numel()));
-    digest.add_values(values);
+    const at::Tensor value = parameter.value.cpu();
+    digest.add_values(std::span(value.const_data_ptr<float>(), static_cast<std::size_t>(value.numel())));
   }
   return digest.value();
 }

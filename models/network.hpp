@@ -3,12 +3,11 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <vector>
 
 #include "models/layout.hpp"
-#include "sampling/plan.hpp"
+#include "sampling/placed_plan.hpp"
 #include "sampling/sliced_parameter.hpp"
 
 namespace slicereduce {
@@ -18,7 +17,7 @@ struct NormStatistics {
   std::vector<at::Tensor> mean;
   std::vector<at::Tensor> variance;
 
-  [[nodiscard]] static NormStatistics initial(const Layout& layout);
+  [[nodiscard]] static NormStatistics initial(const Layout& layout, at::Device device = at::kCPU);
   [[nodiscard]] NormStatistics clone() const;
 };
 
@@ -33,22 +32,24 @@ enum class Precision { fp32, bf16 };
 [[nodiscard]] Precision parse_precision(const std::string& name);
 [[nodiscard]] std::string to_string(Precision precision);
 
-/// The network that a plan leaves: one tensor a parameter, and the sets to gather activations with.
+/// The network that a plan leaves: the sets to gather activations with, and one tensor a parameter.
 struct CompactNetwork {
-  std::vector<std::shared_ptr<const ChannelSet>> sets;  ///< one a site
-  std::vector<at::Tensor> leaves;                       ///< one a parameter, of compact sizes
+  PlacedPlan plan;
+  std::vector<at::Tensor> leaves;  ///< of compact sizes
 };
 
 /// Dense weights that all ranks share, and the way to run the small network inside them.
 class Network {
  public:
   /// Weights as torchvision draws them: convolutions normal with variance 2 / (out kh kw), batch norm
-  /// 1 and 0, classifier uniform within 1 / sqrt(features). A function of `seed`.
-  Network(Layout layout, std::uint64_t seed);
+  /// 1 and 0, classifier uniform within 1 / sqrt(features). A function of `seed`, the same on every device.
+  Network(Layout layout, std::uint64_t seed, at::Device device = at::kCPU);
   Network(const Network&) = delete;
   Network& operator=(const Network&) = delete;
 
   [[nodiscard]] const Layout& layout() const { return layout_; }
+  /// Where weights and statistics are, and images are expected.
+  [[nodiscard]] at::Device device() const { return device_; }
   [[nodiscard]] std::span<SlicedParameter> parameters() { return parameters_; }
   [[nodiscard]] std::span<const SlicedParameter> parameters() const { return parameters_; }
   [[nodiscard]] NormStatistics& statistics() { return statistics_; }
@@ -70,6 +71,7 @@ class Network {
 
  private:
   Layout layout_;
+  at::Device device_;
   std::vector<SlicedParameter> parameters_;
   NormStatistics statistics_;
 };

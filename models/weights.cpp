@@ -96,7 +96,7 @@ at::Tensor indices_of(const ChannelSet& set) {
 }
 
 at::Tensor kept_of(const at::Tensor& vector, const Plan& plan, std::optional<std::size_t> site) {
-  return site ? vector.index_select(0, indices_of(plan.sets[*site])) : vector.clone();
+  return site ? vector.index_select(0, indices_of(plan.sets[*site]).to(vector.device())) : vector.clone();
 }
 
 /// Puts a batch norm's buffers right behind its bias, where a module's state_dict has them.

@@ -8,6 +8,7 @@
 #include "core/error.hpp"
 #include "sampling/column_norms.hpp"
 #include "sampling/columns.hpp"
+#include "sampling/indexed.hpp"
 
 namespace slicereduce {
 
@@ -82,11 +83,14 @@ std::int64_t ParameterShape::compact_numel(const Plan& plan) const {
 
 bool ParameterShape::whole(const Plan& plan) const { return compact_numel(plan) == numel(); }
 
-void gather_slices(const SlicedParameter& parameter, const Plan& plan, const at::Tensor& leaf) {
+void gather_slices(const SlicedParameter& parameter, const PlacedPlan& placed, const at::Tensor& leaf) {
+  const Plan& plan = placed.plan();
   require(leaf.sizes() == at::IntArrayRef(parameter.shape.compact_sizes(plan)),
           "a leaf has another shape than its plan");
   if (parameter.shape.whole(plan)) {
     leaf.detach().copy_(parameter.value);
+  } else if (!leaf.is_cpu()) {
+    indexed::gather_slices(parameter, placed, leaf);
   } else if (leaf.scalar_type() == at::kBFloat16) {
     gather_into(parameter, plan, leaf.mutable_data_ptr<at::BFloat16>());
   } else {
@@ -94,8 +98,12 @@ void gather_slices(const SlicedParameter& parameter, const Plan& plan, const at:
   }
 }
 
-at::Tensor scatter_slices(const ParameterShape& shape, const Plan& plan, const at::Tensor& compact) {
+at::Tensor scatter_slices(const ParameterShape& shape, const PlacedPlan& placed, const at::Tensor& compact) {
+  const Plan& plan = placed.plan();
   require(compact.numel() == shape.compact_numel(plan), "a compact gradient has another size than its plan");
+  if (!compact.is_cpu()) {
+    return indexed::scatter_slices(shape, placed, compact);
+  }
   const at::Tensor dense = at::zeros(shape.sizes, at::kFloat);
   switch (compact.scalar_type()) {
     case at::kFloat:
@@ -115,6 +123,9 @@ at::Tensor scatter_slices(const ParameterShape& shape, const Plan& plan, const a
 
 std::vector<std::vector<float>> site_norms(std::span<const Site> sites,
                                            std::span<const SlicedParameter> parameters) {
+  if (!parameters.empty() && !parameters.front().value.is_cpu()) {
+    return indexed::site_norms(sites, parameters);
+  }
   std::vector<const ParameterShape*> shapes;
   std::vector<ColumnSquares> squares;
   for (const auto& parameter : parameters) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "sampling/placed_plan.hpp"
 #include "sampling/plan.hpp"
 
 namespace slicereduce {
@@ -41,12 +42,12 @@ struct SlicedParameter {
 };
 
 /// Copies the rows and columns that `plan` keeps into `leaf` (compact sizes, float or bfloat16,
-/// contiguous), rounding to its type. CPU tensors.
-void gather_slices(const SlicedParameter& parameter, const Plan& plan, const at::Tensor& leaf);
+/// contiguous), rounding to its type. All on one device.
+void gather_slices(const SlicedParameter& parameter, const PlacedPlan& plan, const at::Tensor& leaf);
 
 /// The inverse for gradients: a dense fp32 tensor that holds `compact` (in any floating type, 1-D or
-/// shaped, contiguous) in the kept places and zero elsewhere.
-[[nodiscard]] at::Tensor scatter_slices(const ParameterShape& shape, const Plan& plan,
+/// shaped, contiguous) in the kept places and zero elsewhere, on the same device.
+[[nodiscard]] at::Tensor scatter_slices(const ParameterShape& shape, const PlacedPlan& plan,
                                         const at::Tensor& compact);
 
 /// The norm of each channel of each site, over all weights that read it: sqrt(sum of squares of the

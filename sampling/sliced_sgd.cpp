@@ -7,6 +7,7 @@
 #include "core/processors.hpp"
 #include "core/text.hpp"
 #include "sampling/columns.hpp"
+#include "sampling/indexed.hpp"
 
 namespace slicereduce {
 
@@ -114,14 +115,25 @@ void SlicedSgd::update_block(const Block& block, const Gradient* gradient, doubl
   squares.finish(block.index, of_row);
 }
 
-void SlicedSgd::apply(const Plan& plan, std::span<const at::Tensor> gradients, double lr) {
+void SlicedSgd::apply(const PlacedPlan& plan, std::span<const at::Tensor> gradients, double lr) {
   require(gradients.size() == parameters_.size(), "SGD needs a gradient for every parameter");
+  for (std::size_t p = 0; p < parameters_.size(); ++p) {
+    require(gradients[p].numel() == shapes_[p]->compact_numel(plan.plan()),
+            "a gradient has another size than its plan");
+  }
+  if (parameters_.empty() || parameters_.front().value.is_cpu()) {
+    apply_on_cpu(plan.plan(), gradients, lr);
+  } else {
+    indexed::update(parameters_, momentum_, plan, gradients, config_, lr);
+    refresh_norms();
+  }
+}
+
+void SlicedSgd::apply_on_cpu(const Plan& plan, std::span<const at::Tensor> gradients, double lr) {
   std::vector<Placement> placements;
   placements.reserve(parameters_.size());
   std::vector<Block> blocks;
   for (std::size_t p = 0; p < parameters_.size(); ++p) {
-    require(gradients[p].numel() == shapes_[p]->compact_numel(plan),
-            "a gradient has another size than its plan");
     placements.push_back(place(*shapes_[p], plan));
     for (std::int64_t block = 0; block < squares_[p].blocks(); ++block) {
       blocks.push_back({.parameter = p, .index = block, .placement = &placements[p]});

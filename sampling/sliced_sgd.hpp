@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "sampling/column_norms.hpp"
-#include "sampling/plan.hpp"
+#include "sampling/placed_plan.hpp"
 #include "sampling/sliced_parameter.hpp"
 
 namespace slicereduce {
@@ -26,16 +26,16 @@ struct SgdConfig {
 ///
 ///     d = g + weight_decay * w;  m = momentum * m + d;  w -= lr * (nesterov ? d + momentum * m : m)
 ///
-/// One pass reads and writes every weight and momentum once, and yields the column norms that the next
-/// plan is drawn from.
+/// On the CPU one pass reads and writes every weight and momentum once, and yields the column norms that the
+/// next plan is drawn from.
 class SlicedSgd {
  public:
   /// Momentum starts at zero. `parameters` must outlive it and keep their tensors.
   SlicedSgd(std::span<SlicedParameter> parameters, std::span<const Site> sites, SgdConfig config);
 
   /// `gradients[p]` is 1-D: what `plan` leaves of parameter p, averaged over ranks, in float, bfloat16
-  /// or half. Updates in place.
-  void apply(const Plan& plan, std::span<const at::Tensor> gradients, double lr);
+  /// or half; in host memory, or on the weights' device. Updates in place.
+  void apply(const PlacedPlan& plan, std::span<const at::Tensor> gradients, double lr);
 
   /// Of the weights as they are: see site_norms().
   [[nodiscard]] const std::vector<std::vector<float>>& norms() const { return norms_; }
@@ -47,6 +47,7 @@ class SlicedSgd {
 
  private:
   struct Block;
+  void apply_on_cpu(const Plan& plan, std::span<const at::Tensor> gradients, double lr);
   template <typename Gradient>
   void update_block(const Block& block, const Gradient* gradient, double lr);
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "core/error.hpp"
+#include "sampling/indexed.hpp"
 
 namespace slicereduce {
 
@@ -80,8 +81,12 @@ void scatter_pixels(const at::Tensor& taken, const T* passed, const ChannelSet& 
   });
 }
 
-at::Tensor gather(const at::Tensor& x, const ChannelSet& set) {
+at::Tensor gather(const at::Tensor& x, const PlacedSet& placed) {
+  const ChannelSet& set = placed.set;
   require(x.size(1) == set.channels, "activations have another number of channels than their set");
+  if (!x.is_cpu()) {
+    return indexed::take(x, placed);
+  }
   const at::Tensor source = runs_of_channels(x);
   at::Tensor out = empty_with_channels(x, set.size());
   if (x.scalar_type() == at::kBFloat16) {
@@ -92,7 +97,11 @@ at::Tensor gather(const at::Tensor& x, const ChannelSet& set) {
   return out;
 }
 
-at::Tensor scatter(const at::Tensor& taken, const at::Tensor& passed, const ChannelSet& set) {
+at::Tensor scatter(const at::Tensor& taken, const at::Tensor& passed, const PlacedSet& placed) {
+  const ChannelSet& set = placed.set;
+  if (!taken.is_cpu()) {
+    return indexed::give_back(taken, passed, placed);
+  }
   const at::Tensor source = runs_of_channels(taken);
   const at::Tensor base = passed.defined() ? runs_of_channels(passed) : passed;
   at::Tensor out = empty_with_channels(taken, set.channels);
@@ -107,21 +116,21 @@ at::Tensor scatter(const at::Tensor& taken, const at::Tensor& passed, const Chan
 
 /// Keeps a channel set alive from forward to backward: autograd saves only its own kinds of values.
 struct SetHolder : torch::CustomClassHolder {
-  explicit SetHolder(std::shared_ptr<const ChannelSet> kept) : set(std::move(kept)) {}
-  std::shared_ptr<const ChannelSet> set;
+  explicit SetHolder(std::shared_ptr<const PlacedSet> kept) : set(std::move(kept)) {}
+  std::shared_ptr<const PlacedSet> set;
 };
 
-std::shared_ptr<const ChannelSet> saved_set(AutogradContext* context) {
+std::shared_ptr<const PlacedSet> saved_set(AutogradContext* context) {
   return c10::static_intrusive_pointer_cast<SetHolder>(context->saved_data["set"].toCapsule())->set;
 }
 
-void save_set(AutogradContext* context, const std::shared_ptr<const ChannelSet>& set) {
+void save_set(AutogradContext* context, const std::shared_ptr<const PlacedSet>& set) {
   context->saved_data["set"] = at::IValue::make_capsule(c10::make_intrusive<SetHolder>(set));
 }
 
 struct TakeChannels : torch::autograd::Function<TakeChannels> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x,
-                            const std::shared_ptr<const ChannelSet>& set) {
+                            const std::shared_ptr<const PlacedSet>& set) {
     save_set(context, set);
     return gather(x, *set);
   }
@@ -132,7 +141,7 @@ struct TakeChannels : torch::autograd::Function<TakeChannels> {
 
 struct TakeAndPass : torch::autograd::Function<TakeAndPass> {
   static variable_list forward(AutogradContext* context, const at::Tensor& x,
-                               const std::shared_ptr<const ChannelSet>& set) {
+                               const std::shared_ptr<const PlacedSet>& set) {
     save_set(context, set);
     return {gather(x, *set), x};
   }
@@ -143,13 +152,13 @@ struct TakeAndPass : torch::autograd::Function<TakeAndPass> {
 
 }  // namespace
 
-at::Tensor take_channels(const at::Tensor& x, const std::shared_ptr<const ChannelSet>& set) {
-  return set->full() ? x : TakeChannels::apply(x, set);
+at::Tensor take_channels(const at::Tensor& x, const std::shared_ptr<const PlacedSet>& set) {
+  return set->set.full() ? x : TakeChannels::apply(x, set);
 }
 
 std::pair<at::Tensor, at::Tensor> take_and_pass(const at::Tensor& x,
-                                                const std::shared_ptr<const ChannelSet>& set) {
-  if (set->full()) {
+                                                const std::shared_ptr<const PlacedSet>& set) {
+  if (set->set.full()) {
     return {x, x};
   }
   const variable_list outputs = TakeAndPass::apply(x, set);

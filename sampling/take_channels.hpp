@@ -5,18 +5,19 @@
 #include <memory>
 #include <utility>
 
-#include "sampling/channel_set.hpp"
+#include "sampling/placed_plan.hpp"
 
 namespace slicereduce {
 
 /// The activations of the channels that `set` keeps, times their scale: x [N, C, H, W] or [N, C], float or
-/// bfloat16, gives [N, k, H, W] or [N, k], channels_last. x itself if the set is full. Differentiable.
-[[nodiscard]] at::Tensor take_channels(const at::Tensor& x, const std::shared_ptr<const ChannelSet>& set);
+/// bfloat16, gives [N, k, H, W] or [N, k], channels_last. x itself if the set is full. Differentiable. On one
+/// device.
+[[nodiscard]] at::Tensor take_channels(const at::Tensor& x, const std::shared_ptr<const PlacedSet>& set);
 
 /// The same for a residual block, which also passes x on: {taken, x}. One backward pass adds the
 /// gradient of what was taken to the gradient of what was passed on, where two branches would make a
 /// zero tensor, scatter into it, and add it.
 [[nodiscard]] std::pair<at::Tensor, at::Tensor> take_and_pass(const at::Tensor& x,
-                                                              const std::shared_ptr<const ChannelSet>& set);
+                                                              const std::shared_ptr<const PlacedSet>& set);
 
 }  // namespace slicereduce

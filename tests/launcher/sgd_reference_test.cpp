@@ -30,7 +30,7 @@ TEST(SlicedSgd, IsTorchOptimSgdWhereNothingIsSampled) {
     const at::Tensor gradients = of_case("grads");
     for (std::int64_t step = 0; step < gradients.size(0); ++step) {
       const std::vector<at::Tensor> gradient{gradients[step].contiguous()};
-      sgd.apply({}, gradient, of_case("lr").item<double>());
+      sgd.apply(PlacedPlan(), gradient, of_case("lr").item<double>());
     }
     EXPECT_TRUE(at::allclose(parameters[0].value, of_case("final"), 1e-6, 1e-6)) << "case " << i;
     if (of_case("momentum").item<double>() > 0) {

@@ -27,7 +27,7 @@ Outcome run(const Network& network, const Plan& plan, const at::Tensor& images, 
   Outcome outcome{.logits = logits.detach(), .gradients = {}};
   for (std::size_t p = 0; p < compact.leaves.size(); ++p) {
     const at::Tensor gradient = compact.leaves[p].grad().contiguous();
-    outcome.gradients.push_back(scatter_slices(network.layout().parameters[p], plan, gradient));
+    outcome.gradients.push_back(scatter_slices(network.layout().parameters[p], compact.plan, gradient));
   }
   return outcome;
 }

@@ -16,11 +16,12 @@ TEST(GatherSlices, EqualsIndexSelectInBothPrecisions) {
   RandomParameters random(1);
   for (std::uint64_t step = 0; step < 10; ++step) {
     const Plan plan = random.random_plan(step);
+    const PlacedPlan placed(plan, at::kCPU);
     for (const auto& parameter : random.parameters) {
       const at::Tensor expected = reference_slices(parameter.value, parameter.shape, plan);
       for (const auto dtype : {at::kFloat, at::kBFloat16}) {
         const at::Tensor leaf = at::empty(parameter.shape.compact_sizes(plan), dtype);
-        gather_slices(parameter, plan, leaf);
+        gather_slices(parameter, placed, leaf);
         EXPECT_TRUE(at::equal(leaf, expected.to(dtype))) << parameter.shape.name;
       }
     }
@@ -31,16 +32,17 @@ TEST(GatherSlices, RefusesALeafOfAnotherShape) {
   RandomParameters random(1);
   const Plan plan = random.random_plan(0);
   const at::Tensor leaf = at::empty(random.parameters[0].shape.sizes);
-  EXPECT_THROW(gather_slices(random.parameters[0], plan, leaf), Error);
+  EXPECT_THROW(gather_slices(random.parameters[0], PlacedPlan(plan, at::kCPU), leaf), Error);
 }
 
 TEST(ScatterSlices, PutsEveryValueBackAndZeroElsewhere) {
   RandomParameters random(2);
   const Plan plan = random.random_plan(3);
+  const PlacedPlan placed(plan, at::kCPU);
   for (const auto& parameter : random.parameters) {
     for (const auto dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
       const at::Tensor slices = reference_slices(parameter.value, parameter.shape, plan).to(dtype);
-      const at::Tensor dense = scatter_slices(parameter.shape, plan, slices.contiguous());
+      const at::Tensor dense = scatter_slices(parameter.shape, placed, slices.contiguous());
       EXPECT_TRUE(at::equal(reference_slices(dense, parameter.shape, plan), slices.to(at::kFloat)));
       EXPECT_EQ(dense.count_nonzero().item<std::int64_t>(), slices.count_nonzero().item<std::int64_t>());
     }

@@ -38,10 +38,10 @@ void expect_follows_the_slow_one(const SgdConfig& config, at::ScalarType wire) {
     for (std::size_t p = 0; p < random.parameters.size(); ++p) {
       const auto& shape = random.parameters[p].shape;
       gradients.push_back(at::randn({shape.compact_numel(plan)}, random.generator).to(wire));
-      const at::Tensor dense = scatter_slices(shape, plan, gradients.back());
+      const at::Tensor dense = scatter_slices(shape, PlacedPlan(plan, at::kCPU), gradients.back());
       slow[p].apply(dense.to(at::kDouble), 0.1, config, config.decay_vectors || !shape.vector);
     }
-    sgd.apply(plan, gradients, 0.1);
+    sgd.apply(PlacedPlan(plan, at::kCPU), gradients, 0.1);
   }
   for (std::size_t p = 0; p < random.parameters.size(); ++p) {
     EXPECT_TRUE(at::allclose(random.parameters[p].value.to(at::kDouble), slow[p].w, 1e-5, 1e-5));
@@ -77,9 +77,9 @@ TEST(SlicedSgd, WeightsOutsideTheSlicesDecayAndCoast) {
     gradients.push_back(at::ones({parameter.shape.compact_numel(plan)}));
   }
   EXPECT_EQ(gradients[4].numel(), shape.rows());
-  sgd.apply(plan, gradients, 1.0);
+  sgd.apply(PlacedPlan(plan, at::kCPU), gradients, 1.0);
   EXPECT_NEAR(random.parameters[4].value[0][5].item<double>(), before - 0.1 * before, 1e-6);
-  sgd.apply(plan, gradients, 1.0);
+  sgd.apply(PlacedPlan(plan, at::kCPU), gradients, 1.0);
   // m = 0.5 * (0.1 w0) + 0.1 w1, w2 = w1 - m with w1 = 0.9 w0
   EXPECT_NEAR(random.parameters[4].value[0][5].item<double>(), before * (0.9 - 0.05 - 0.09), 1e-6);
 }
@@ -92,7 +92,7 @@ TEST(SlicedSgd, YieldsExactlyTheNormsThatAFreshStartWouldCompute) {
   for (const auto& parameter : random.parameters) {
     gradients.push_back(at::randn({parameter.shape.compact_numel(plan)}, random.generator));
   }
-  sgd.apply(plan, gradients, 0.1);
+  sgd.apply(PlacedPlan(plan, at::kCPU), gradients, 0.1);
   EXPECT_EQ(sgd.norms(), site_norms(random.sites, random.parameters));
 }
 
@@ -109,7 +109,7 @@ TEST(SlicedSgd, GivesTheSameBitsOnAnyNumberOfThreads) {
     for (const auto& parameter : random.parameters) {
       gradients.push_back(at::randn({parameter.shape.compact_numel(plan)}, random.generator));
     }
-    sgd.apply(plan, gradients, 0.1);
+    sgd.apply(PlacedPlan(plan, at::kCPU), gradients, 0.1);
     norms.push_back(sgd.norms());
     auto& values = results.emplace_back();
     for (const auto& parameter : random.parameters) {
@@ -130,7 +130,7 @@ TEST(SlicedSgd, RefusesAGradientOfAnotherPlan) {
   for (const auto& parameter : random.parameters) {
     gradients.push_back(at::zeros({parameter.shape.numel()}));
   }
-  EXPECT_THROW(sgd.apply(random.random_plan(0), gradients, 0.1), Error);
+  EXPECT_THROW(sgd.apply(PlacedPlan(random.random_plan(0), at::kCPU), gradients, 0.1), Error);
 }
 
 TEST(SgdConfig, RefusesWhatIsNoMomentum) {

@@ -6,12 +6,12 @@
 namespace slicereduce {
 namespace {
 
-std::shared_ptr<const ChannelSet> some_channels(bool scaled) {
+std::shared_ptr<const PlacedSet> some_channels(bool scaled) {
   ChannelSet set{.channels = 10, .kept = {0, 3, 4, 9}, .scale = {}};
   if (scaled) {
     set.scale = {0.5F, 2.0F, 1.0F, 3.0F};
   }
-  return std::make_shared<const ChannelSet>(set);
+  return std::make_shared<const PlacedSet>(set, at::kCPU);
 }
 
 at::Tensor reference(const at::Tensor& x, const ChannelSet& set) {
@@ -34,7 +34,7 @@ void expect_like_index_select(at::IntArrayRef sizes, bool scaled, bool channels_
   const at::Tensor x = base.clone().requires_grad_(true);
   const at::Tensor y = base.clone().requires_grad_(true);
   const at::Tensor taken = take_channels(x, set);
-  const at::Tensor expected = reference(y, *set);
+  const at::Tensor expected = reference(y, set->set);
   EXPECT_TRUE(at::equal(taken, expected));
   const at::Tensor gradient = at::randn_like(expected);
   taken.backward(gradient);
@@ -52,7 +52,7 @@ TEST(TakeChannels, IsIndexSelectAndItsGradient) {
 
 TEST(TakeChannels, ReturnsTheInputWhereEverythingIsKept) {
   const at::Tensor x = at::randn({2, 10, 3, 3});
-  EXPECT_TRUE(take_channels(x, std::make_shared<const ChannelSet>(ChannelSet::all(10))).is_same(x));
+  EXPECT_TRUE(take_channels(x, std::make_shared<const PlacedSet>(ChannelSet::all(10), at::kCPU)).is_same(x));
 }
 
 TEST(TakeChannels, KeepsChannelsLastAndBfloat16) {
@@ -60,7 +60,7 @@ TEST(TakeChannels, KeepsChannelsLastAndBfloat16) {
   const at::Tensor taken = take_channels(x, some_channels(false));
   EXPECT_EQ(taken.scalar_type(), at::kBFloat16);
   EXPECT_TRUE(taken.is_contiguous(at::MemoryFormat::ChannelsLast));
-  EXPECT_TRUE(at::equal(taken, reference(x, *some_channels(false))));
+  EXPECT_TRUE(at::equal(taken, reference(x, some_channels(false)->set)));
 }
 
 TEST(TakeAndPass, AddsBothGradients) {
@@ -71,7 +71,7 @@ TEST(TakeAndPass, AddsBothGradients) {
     const at::Tensor y = base.clone().requires_grad_(true);
     const auto [taken, passed] = take_and_pass(x, set);
     EXPECT_TRUE(at::equal(passed, x));
-    const at::Tensor expected = reference(y, *set);
+    const at::Tensor expected = reference(y, set->set);
     const at::Tensor weight = at::randn_like(expected);
     ((taken * weight).sum() + passed.square().sum()).backward();
     ((expected * weight).sum() + y.square().sum()).backward();

@@ -25,6 +25,7 @@ struct Variant {
   ReduceWhat reduce = ReduceWhat::slices;
   Precision precision = Precision::fp32;
   bool overlap = true;
+  at::Device device = at::kCPU;
 };
 
 /// A network in training on one rank, with a few small buckets so that there is something to overlap.
@@ -33,7 +34,7 @@ class Training {
   Training(const Variant& variant, Communicator& communicator)
       : variant_(variant),
         communicator_(communicator),
-        network(layout_of(variant.arch, variant.coupling), 3),
+        network(layout_of(variant.arch, variant.coupling), 3, variant.device),
         sgd(network.parameters(), network.layout().sites, {.momentum = 0.9, .weight_decay = 0.01}),
         planner(network.layout().sites, {.sampler = variant.sampler, .size = {.ratio = variant.ratio}}, 5),
         reducer(communicator, {.wire = variant.wire,
@@ -51,7 +52,7 @@ class Training {
         at::detail::createCPUGenerator(1000 * steps_ + static_cast<std::uint64_t>(communicator_.rank()));
     const at::Tensor images = at::randn({4, 3, 16, 16}, generator).contiguous(at::MemoryFormat::ChannelsLast);
     const at::Tensor labels = at::randint(0, 10, {4}, generator, at::kLong);
-    const auto result = step.run(plan, images, labels, 1.0, 0.05);
+    const auto result = step.run(plan, images.to(network.device()), labels.to(network.device()), 1.0, 0.05);
     EXPECT_TRUE(result.has_value());
     ++steps_;
     return *result;
@@ -86,8 +87,9 @@ inline double relative_distance(const Network& a, const Network& b) {
   double distance = 0;
   double norm = 0;
   for (std::size_t p = 0; p < a.parameters().size(); ++p) {
-    distance += (a.parameters()[p].value - b.parameters()[p].value).square().sum().item<double>();
-    norm += b.parameters()[p].value.square().sum().item<double>();
+    const at::Tensor reference = b.parameters()[p].value.cpu();
+    distance += (a.parameters()[p].value.cpu() - reference).square().sum().item<double>();
+    norm += reference.square().sum().item<double>();
   }
   return std::sqrt(distance / norm);
 }

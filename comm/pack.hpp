@@ -1,0 +1,18 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "comm/wire.hpp"
+
+namespace slicereduce {
+
+/// Writes `gradient` * `scale` to `slot`, rounded once to its type. `gradient`: float or bfloat16, in any
+/// shape, without gaps or overlaps, taken in the order of its memory; on the CPU, or on another device: then
+/// it is rounded there, and only what goes on the wire crosses to the host. `slot`: 1-D, as many numbers of
+/// `type`, contiguous, in host memory.
+void pack(const at::Tensor& gradient, float scale, const at::Tensor& slot, WireType type);
+
+/// The way of other devices, by PyTorch's operations: on the CPU it gives the bits of pack().
+void pack_from_device(const at::Tensor& gradient, float scale, const at::Tensor& slot);
+
+}  // namespace slicereduce

@@ -1,0 +1,144 @@
+#include "sampling/indexed.hpp"
+
+#include <ATen/ops/_fused_sgd.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
+#include <c10/core/GradMode.h>
+
+#include <optional>
+
+namespace slicereduce::indexed {
+
+namespace {
+
+/// Undefined where everything is kept.
+at::Tensor kept_of(const PlacedPlan& plan, std::optional<std::size_t> site) {
+  if (!site) {
+    return {};
+  }
+  const PlacedSet& placed = *plan.set(*site);
+  return placed.set.size() == placed.set.channels ? at::Tensor() : placed.kept;
+}
+
+at::Tensor select(const at::Tensor& from, std::int64_t dimension, const at::Tensor& kept) {
+  return kept.defined() ? from.index_select(dimension, kept) : from;
+}
+
+/// The inverse: `from` in the kept places of `count`, zero elsewhere.
+at::Tensor spread(const at::Tensor& from, std::int64_t dimension, const at::Tensor& kept,
+                  std::int64_t count) {
+  if (!kept.defined()) {
+    return from;
+  }
+  std::vector<std::int64_t> sizes = from.sizes().vec();
+  sizes[static_cast<std::size_t>(dimension)] = count;
+  return at::zeros(sizes, from.options()).index_copy_(dimension, kept, from);
+}
+
+/// Rows x columns x taps.
+at::Tensor as_matrix(const at::Tensor& value, const ParameterShape& shape) {
+  return value.view({shape.rows(), shape.columns(), shape.taps()});
+}
+
+/// [N, H, W, C], contiguous, or [N, C]: channels come last, where indexing moves whole pixels.
+at::Tensor with_channels_last(const at::Tensor& x) {
+  return (x.dim() == 4 ? x.permute({0, 2, 3, 1}) : x).contiguous();
+}
+
+at::Tensor with_channels_second(const at::Tensor& x) { return x.dim() == 4 ? x.permute({0, 3, 1, 2}) : x; }
+
+}  // namespace
+
+void gather_slices(const SlicedParameter& parameter, const PlacedPlan& plan, const at::Tensor& leaf) {
+  const c10::NoGradGuard no_grad;
+  const auto& shape = parameter.shape;
+  const at::Tensor rows = select(as_matrix(parameter.value, shape), 0, kept_of(plan, shape.row_site));
+  leaf.copy_(select(rows, 1, kept_of(plan, shape.column_site)).view(leaf.sizes()));
+}
+
+at::Tensor scatter_slices(const ParameterShape& shape, const PlacedPlan& plan, const at::Tensor& compact) {
+  const auto kept = shape.compact_sizes(plan.plan());
+  const bool is_vector = kept.size() == 1;
+  const at::Tensor slices =
+      compact.to(at::kFloat).view({is_vector ? 1 : kept[0], is_vector ? kept[0] : kept[1], shape.taps()});
+  const at::Tensor rows = spread(slices, 1, kept_of(plan, shape.column_site), shape.columns());
+  const at::Tensor dense = spread(rows, 0, kept_of(plan, shape.row_site), shape.rows());
+  return dense.view(shape.sizes);
+}
+
+std::vector<std::vector<float>> site_norms(std::span<const Site> sites,
+                                           std::span<const SlicedParameter> parameters) {
+  if (sites.empty()) {
+    return {};
+  }
+  const auto options = parameters.front().value.options().dtype(at::kDouble);
+  std::vector<at::Tensor> totals;
+  for (const auto& site : sites) {
+    totals.push_back(at::zeros({site.channels}, options));
+  }
+  for (const auto& [shape, value] : parameters) {
+    // A vector's columns are its own channels, not inputs that it reads.
+    if (shape.column_site && !shape.vector) {
+      totals[*shape.column_site].add_(
+          as_matrix(value, shape).square().sum(at::IntArrayRef({0, 2}), /*keepdim=*/false, at::kDouble));
+    }
+  }
+  const at::Tensor all = at::cat(totals).sqrt_().to(at::kFloat).cpu();
+  const float* next = all.const_data_ptr<float>();
+  std::vector<std::vector<float>> norms;
+  for (const auto& site : sites) {
+    norms.emplace_back(next, next + site.channels);
+    next += site.channels;
+  }
+  return norms;
+}
+
+at::Tensor take(const at::Tensor& x, const PlacedSet& set) {
+  const at::Tensor pixels = with_channels_last(x);
+  at::Tensor taken = pixels.index_select(-1, set.kept);
+  if (set.scale.defined()) {
+    taken = taken.mul(set.scale).to(x.scalar_type());
+  }
+  return with_channels_second(taken);
+}
+
+at::Tensor give_back(const at::Tensor& taken, const at::Tensor& passed, const PlacedSet& set) {
+  at::Tensor pixels = with_channels_last(taken);
+  if (set.scale.defined()) {
+    pixels = pixels.mul(set.scale);
+  }
+  const at::Tensor given = spread(pixels, pixels.dim() - 1, set.kept, set.set.channels);
+  const at::Tensor sum = passed.defined() ? with_channels_last(passed) + given : given;
+  return with_channels_second(sum.to(taken.scalar_type()));
+}
+
+void update(std::span<SlicedParameter> parameters, std::span<const at::Tensor> momentum,
+            const PlacedPlan& plan, std::span<const at::Tensor> gradients, const SgdConfig& config,
+            double lr) {
+  const c10::NoGradGuard no_grad;
+  struct Group {
+    std::vector<at::Tensor> weights;
+    std::vector<at::Tensor> gradients;
+    std::vector<at::Tensor> momentum;
+  };
+  Group decaying;
+  Group constant;
+  for (std::size_t p = 0; p < parameters.size(); ++p) {
+    const auto& [shape, value] = parameters[p];
+    Group& group = config.decay_vectors || !shape.vector ? decaying : constant;
+    group.weights.push_back(value);
+    group.gradients.push_back(indexed::scatter_slices(shape, plan, gradients[p].to(value.device())));
+    group.momentum.push_back(momentum[p]);
+  }
+  const auto step = [&](const Group& group, double weight_decay) {
+    if (!group.weights.empty()) {
+      at::_fused_sgd_(group.weights, group.gradients, group.momentum, weight_decay, config.momentum, lr,
+                      /*dampening=*/0, config.nesterov, /*maximize=*/false, /*is_first_step=*/false);
+    }
+  };
+  step(decaying, config.weight_decay);
+  step(constant, 0);
+}
+
+}  // namespace slicereduce::indexed

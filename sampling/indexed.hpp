@@ -1,0 +1,36 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <span>
+#include <vector>
+
+#include "sampling/placed_plan.hpp"
+#include "sampling/sliced_parameter.hpp"
+#include "sampling/sliced_sgd.hpp"
+
+/// Slices by PyTorch's own indexing: on any device, in several passes over memory. It serves the devices that
+/// have no kernels of ours, and the CPU's kernels are tested against it. The functions do what those of the
+/// same name one level up do.
+namespace slicereduce::indexed {
+
+void gather_slices(const SlicedParameter& parameter, const PlacedPlan& plan, const at::Tensor& leaf);
+
+[[nodiscard]] at::Tensor scatter_slices(const ParameterShape& shape, const PlacedPlan& plan,
+                                        const at::Tensor& compact);
+
+[[nodiscard]] std::vector<std::vector<float>> site_norms(std::span<const Site> sites,
+                                                         std::span<const SlicedParameter> parameters);
+
+/// x [N, C, H, W] or [N, C] gives [N, k, H, W] in channels_last, or [N, k].
+[[nodiscard]] at::Tensor take(const at::Tensor& x, const PlacedSet& set);
+
+/// Its gradient: `passed` (zero where undefined) plus `taken` times the scale, in the kept channels.
+[[nodiscard]] at::Tensor give_back(const at::Tensor& taken, const at::Tensor& passed, const PlacedSet& set);
+
+/// SlicedSgd::apply without the norms. Gradients may come from another device.
+void update(std::span<SlicedParameter> parameters, std::span<const at::Tensor> momentum,
+            const PlacedPlan& plan, std::span<const at::Tensor> gradients, const SgdConfig& config,
+            double lr);
+
+}  // namespace slicereduce::indexed
