@@ -24,7 +24,8 @@ function(slicereduce_check_cuda out)
   endif()
   include(CheckCXXSourceCompiles)
   set(CMAKE_REQUIRED_QUIET ON)
-  set(CMAKE_REQUIRED_LIBRARIES "LINKER:--no-as-needed"
+  set(CMAKE_REQUIRED_LINK_OPTIONS "LINKER:--no-as-needed")
+  set(CMAKE_REQUIRED_LIBRARIES
     "${SLICEREDUCE_TORCH_ROOT}/lib/libtorch_cuda.so" "${SLICEREDUCE_TORCH_ROOT}/lib/libc10_cuda.so"
     "${SLICEREDUCE_TORCH_ROOT}/lib/libtorch_cpu.so" "${SLICEREDUCE_TORCH_ROOT}/lib/libc10.so")
   # Again each time: packages may have been added to the environment since.
@@ -45,7 +46,7 @@ else()
   slicereduce_check_cuda(obstacle)
   if(NOT obstacle)
     set(SLICEREDUCE_HAS_CUDA ON)
-    message(STATUS "CUDA: on (${CUDAToolkit_NVCC_EXECUTABLE}, ${CUDAToolkit_VERSION})")
+    message(STATUS "CUDA: on (${CUDAToolkit_NVCC_EXECUTABLE})")
   elseif(SLICEREDUCE_CUDA STREQUAL "ON")
     message(FATAL_ERROR "SLICEREDUCE_CUDA=ON, but ${obstacle}")
   else()

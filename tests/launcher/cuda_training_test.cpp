@@ -14,24 +14,24 @@ using testing::relative_distance;
 using testing::run_ranks;
 using testing::Training;
 
+at::Device card() { return {at::kCUDA, 0}; }
+
 class OnCuda : public ::testing::Test {
  protected:
   void SetUp() override {
     if (!at::hasCUDA()) {
       GTEST_SKIP() << "there is no CUDA device";
     }
-    make_current(kDevice);
+    make_current(card());
     // TF32 keeps 10 bits of a factor: too few to compare with the CPU.
     at::globalContext().setAllowTF32CuDNN(false);
   }
-
-  static constexpr at::Device kDevice{at::kCUDA, 0};
 };
 
 TEST_F(OnCuda, AStepIsTheCpusToRounding) {
   run_ranks(1, [](Communicator& communicator) {
     for (const char* sampler : {"topk", "proportional"}) {
-      Training there({.sampler = sampler, .device = kDevice}, communicator);
+      Training there({.sampler = sampler, .device = card()}, communicator);
       Training here({.sampler = sampler}, communicator);
       ASSERT_EQ(there.network.weights_digest(), here.network.weights_digest());
       for (std::uint64_t step = 0; step < 5; ++step) {
@@ -49,9 +49,9 @@ TEST_F(OnCuda, AStepIsTheCpusToRounding) {
 
 TEST_F(OnCuda, ReplicasStayEqual) {
   run_ranks(2, [](Communicator& communicator) {
-    make_current(kDevice);  // of this thread
+    make_current(card());  // of this thread
     for (const auto precision : {Precision::fp32, Precision::bf16}) {
-      Training training({.wire = WireType::bf16, .precision = precision, .device = kDevice}, communicator);
+      Training training({.wire = WireType::bf16, .precision = precision, .device = card()}, communicator);
       for (int step = 0; step < 4; ++step) {
         (void)training.train_one();
         training.expect_replicas_equal();
@@ -62,8 +62,8 @@ TEST_F(OnCuda, ReplicasStayEqual) {
 
 TEST_F(OnCuda, TheSameSeedGivesTheSameBits) {
   run_ranks(1, [](Communicator& communicator) {
-    Training once({.device = kDevice}, communicator);
-    Training again({.device = kDevice}, communicator);
+    Training once({.device = card()}, communicator);
+    Training again({.device = card()}, communicator);
     for (int step = 0; step < 5; ++step) {
       (void)once.train_one();
       (void)again.train_one();
@@ -76,7 +76,7 @@ TEST_F(OnCuda, ACheckpointGoesOnAnotherDevice) {
   TrainOptions options;
   options.seed = 7;
   options.network.arch = "resnet20";
-  const TrainingState there(options, 3, 10, kDevice);
+  const TrainingState there(options, 3, 10, card());
   TrainingState here(options, 3, 10);
   here.network.parameters()[0].value.zero_();
   here.restore(there.checkpoint({}), "the card's checkpoint");

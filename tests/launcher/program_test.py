@@ -1,7 +1,8 @@
 """The program as a user runs it: exit codes, messages, and the files of a run.
 
-Needs in the environment: SLICEREDUCE (the program), MPIEXEC, VENV_PYTHON (a Python with torch and
-torchvision, for what is exported; without it those tests are skipped and say so).
+Needs in the environment: SLICEREDUCE (the program), SLICEREDUCE_HAS_CUDA (ON or OFF: how it was built),
+MPIEXEC, VENV_PYTHON (a Python with torch and torchvision, for what is exported; without it those tests are
+skipped and say so).
 """
 
 import gzip
@@ -385,6 +386,16 @@ class Commands(ProgramTest):
             self.assertGreaterEqual(line[key], 0)
         self.assertGreater(line["wire_bytes"], 0)
         self.assertGreater(line["peak_memory_bytes"], 1e6)
+
+    def test_cuda_where_there_is_no_card(self) -> None:
+        command = ("bench", "step", "--arch", "resnet20", "--image-size", "16", "--batch-size", "4")
+        result = run([PROGRAM, *command, "--steps", "1", "--device", "cuda", "--json"])
+        if result.returncode == 0:
+            self.assertEqual(json.loads(result.stdout)["device"], "cuda")
+            return
+        self.assertEqual(result.returncode, 2)
+        has_cuda = os.environ["SLICEREDUCE_HAS_CUDA"] == "ON"
+        self.assertIn("shows no CUDA device" if has_cuda else "this build has no CUDA", result.stderr)
 
     def test_version_and_help(self) -> None:
         self.assertEqual(run([PROGRAM, "--version"]).returncode, 0)
