@@ -105,11 +105,7 @@ std::unique_ptr<LoadedNetwork> load_network(const std::filesystem::path& path, a
   auto loaded = std::make_unique<LoadedNetwork>(checkpoint.manifest, device);
   loaded->recalibrated = !checkpoint.recalibrated.empty();
   Network& network = loaded->network;
-  std::vector<at::Tensor> values;
-  for (const auto& parameter : network.parameters()) {
-    values.push_back(parameter.value);
-  }
-  load_parameter_tensors(network, values, checkpoint.weights, where);
+  load_parameter_tensors(network, network.values(), checkpoint.weights, where);
   load_statistics(network, network.statistics(), checkpoint.statistics, where);
   loaded->exact_statistics = network.statistics().clone();
   if (loaded->recalibrated) {

@@ -25,7 +25,8 @@ double Schedule::lr(std::int64_t step) const {
     return options_.step.lr * 0.5 * (1 + std::cos(std::numbers::pi * done));
   }
   if (options_.schedule == "step") {
-    return options_.step.lr * std::pow(0.1, static_cast<double>(epoch(step) / 30));
+    const std::int64_t drops = epoch(step) / 30;
+    return options_.step.lr * std::pow(0.1, static_cast<double>(drops));
   }
   return options_.step.lr;
 }

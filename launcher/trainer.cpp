@@ -261,7 +261,10 @@ void Trainer::checkpoint(bool is_best) {
     manifest.image_size = data_.transform.image_size;
     manifest.steps_per_epoch = schedule_->steps_per_epoch();
     const auto& result = result_is_sampled() ? sampled_ : dense_;
-    manifest.top1 = is_best || schedule_->ends_epoch(state_->steps_done) ? (result ? result->top1 : -1) : -1;
+    const bool just_evaluated = is_best || schedule_->ends_epoch(state_->steps_done);
+    if (just_evaluated && result) {
+      manifest.top1 = result->top1;
+    }
     const auto path = checkpoints_.save(state_->checkpoint(std::move(manifest)), is_best);
     log_.detail(concat("checkpoint=", path.string()));
   });

@@ -9,14 +9,6 @@ namespace slicereduce {
 
 namespace {
 
-std::vector<at::Tensor> values_of(const Network& network) {
-  std::vector<at::Tensor> values;
-  for (const auto& parameter : network.parameters()) {
-    values.push_back(parameter.value);
-  }
-  return values;
-}
-
 template <typename T>
 void require_same(const std::string& what, const T& saved, const T& asked, const std::string& where) {
   if (saved != asked) {
@@ -47,7 +39,7 @@ void TrainingState::restore(const Checkpoint& checkpoint, const std::string& whe
   require_same("input channels", saved.in_channels, layout.architecture.stem.in, where);
   require_same<int>("--sample-classifier", saved.sample_classifier, layout.classifier_site.has_value(),
                     where);
-  load_parameter_tensors(network, values_of(network), checkpoint.weights, where);
+  load_parameter_tensors(network, network.values(), checkpoint.weights, where);
   load_parameter_tensors(network, sgd.momentum(), checkpoint.momentum, where);
   load_statistics(network, network.statistics(), checkpoint.statistics, where);
   planner.adopt(plan_from_state(layout.sites, checkpoint.channels, where), saved.ratio);
@@ -68,7 +60,7 @@ Checkpoint TrainingState::checkpoint(Manifest manifest) const {
   manifest.settles = planner.sampler().settles();
   manifest.ratio = planner.ratio();
   return {.manifest = std::move(manifest),
-          .weights = parameter_tensors(network, values_of(network)),
+          .weights = parameter_tensors(network, network.values()),
           .momentum = parameter_tensors(network, sgd.momentum()),
           .statistics = statistics_state(network, network.statistics()),
           .recalibrated = recalibrated ? statistics_state(network, *recalibrated) : StateDict{},

@@ -1,8 +1,11 @@
 #include "launcher/training_step.hpp"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/cross_entropy_loss.h>
 #include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>
+
+#include <utility>
 
 #include "core/error.hpp"
 #include "launcher/stopwatch.hpp"
@@ -87,9 +90,8 @@ void TrainingStep::begin_reduction(const Plan& plan, bool wants_stop) {
 }
 
 void TrainingStep::take_gradient(std::size_t parameter, const at::Tensor& leaf) {
-  const at::Tensor gradient = leaf.grad();
   // Its only copy from now on is the one in the bucket.
-  leaf.mutable_grad().reset();
+  const at::Tensor gradient = std::exchange(leaf.mutable_grad(), at::Tensor());
   if (config_.reduce == ReduceWhat::dense) {
     reducer_.add(slot(parameter),
                  scatter_slices(network_.layout().parameters[parameter], compact_.plan, gradient));

@@ -1,6 +1,7 @@
 #include "models/network.hpp"
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/batch_norm.h>
 #include <ATen/ops/constant_pad_nd.h>
@@ -218,6 +219,15 @@ void Network::gather(const Plan& plan, Precision precision, CompactNetwork& comp
 at::Tensor Network::forward(const CompactNetwork& compact, const at::Tensor& images,
                             NormStatistics& statistics, NormMode mode) const {
   return Pass(layout_, compact, statistics, mode).run(images);
+}
+
+std::vector<at::Tensor> Network::values() const {
+  std::vector<at::Tensor> values;
+  values.reserve(parameters_.size());
+  for (const auto& parameter : parameters_) {
+    values.push_back(parameter.value);
+  }
+  return values;
 }
 
 std::uint64_t Network::weights_digest() const {

@@ -52,6 +52,8 @@ class Network {
   [[nodiscard]] at::Device device() const { return device_; }
   [[nodiscard]] std::span<SlicedParameter> parameters() { return parameters_; }
   [[nodiscard]] std::span<const SlicedParameter> parameters() const { return parameters_; }
+  /// The parameters' tensors, in order.
+  [[nodiscard]] std::vector<at::Tensor> values() const;
   [[nodiscard]] NormStatistics& statistics() { return statistics_; }
   [[nodiscard]] const NormStatistics& statistics() const { return statistics_; }
 

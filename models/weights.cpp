@@ -120,11 +120,7 @@ StateDict in_module_order(const Layout& layout, std::span<const at::Tensor> valu
 }  // namespace
 
 StateDict network_state(const Network& network, const NormStatistics& statistics, std::int64_t steps) {
-  std::vector<at::Tensor> values;
-  for (const auto& parameter : network.parameters()) {
-    values.push_back(parameter.value);
-  }
-  return in_module_order(network.layout(), values, [&](StateDict& state, std::size_t i) {
+  return in_module_order(network.layout(), network.values(), [&](StateDict& state, std::size_t i) {
     const auto& name = network.layout().statistics[i].name;
     state.emplace_back(name + kMean, statistics.mean[i]);
     state.emplace_back(name + kVariance, statistics.variance[i]);
@@ -137,6 +133,7 @@ StateDict sampled_state(const Network& network, const Plan& plan, const NormStat
   CompactNetwork compact;
   network.gather(plan, Precision::fp32, compact);
   std::vector<at::Tensor> values;
+  values.reserve(compact.leaves.size());
   for (const auto& leaf : compact.leaves) {
     values.push_back(leaf.detach());
   }

@@ -1,5 +1,6 @@
 #include "sampling/indexed.hpp"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/_fused_sgd.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/zeros.h>
@@ -85,7 +86,7 @@ std::vector<std::vector<float>> site_norms(std::span<const Site> sites,
     }
   }
   const at::Tensor all = at::cat(totals).sqrt_().to(at::kFloat).cpu();
-  const float* next = all.const_data_ptr<float>();
+  const auto* next = all.const_data_ptr<float>();
   std::vector<std::vector<float>> norms;
   for (const auto& site : sites) {
     norms.emplace_back(next, next + site.channels);

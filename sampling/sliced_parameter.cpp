@@ -1,6 +1,7 @@
 #include "sampling/sliced_parameter.hpp"
 
 #include <ATen/Parallel.h>
+#include <ATen/TensorIterator.h>
 #include <ATen/ops/zeros.h>
 
 #include <numeric>
@@ -40,7 +41,7 @@ void for_each_row(const ParameterShape& shape, std::span<const std::int32_t> row
 template <typename To>
 void gather_into(const SlicedParameter& parameter, const Plan& plan, To* compact) {
   const auto& shape = parameter.shape;
-  const float* dense = parameter.value.const_data_ptr<float>();
+  const auto* dense = parameter.value.const_data_ptr<float>();
   const auto rows = kept_or_all(plan, shape.row_site, shape.rows());
   const auto columns = kept_or_all(plan, shape.column_site, shape.columns());
   with_taps(shape.taps(), [&](auto taps) {
@@ -131,7 +132,7 @@ std::vector<std::vector<float>> site_norms(std::span<const Site> sites,
   for (const auto& parameter : parameters) {
     shapes.push_back(&parameter.shape);
     auto& sums = squares.emplace_back(parameter.shape);
-    const float* weights = parameter.value.const_data_ptr<float>();
+    const auto* weights = parameter.value.const_data_ptr<float>();
     const std::int64_t width = sums.row_numel();
     for (std::int64_t block = 0; block < sums.blocks(); ++block) {
       std::vector<float> of_row(width, 0.0F);

@@ -41,13 +41,13 @@ struct SlicedParameter {
   at::Tensor value;
 };
 
-/// Copies the rows and columns that `plan` keeps into `leaf` (compact sizes, float or bfloat16,
+/// Copies the rows and columns that the plan keeps into `leaf` (compact sizes, float or bfloat16,
 /// contiguous), rounding to its type. All on one device.
-void gather_slices(const SlicedParameter& parameter, const PlacedPlan& plan, const at::Tensor& leaf);
+void gather_slices(const SlicedParameter& parameter, const PlacedPlan& placed, const at::Tensor& leaf);
 
 /// The inverse for gradients: a dense fp32 tensor that holds `compact` (in any floating type, 1-D or
 /// shaped, contiguous) in the kept places and zero elsewhere, on the same device.
-[[nodiscard]] at::Tensor scatter_slices(const ParameterShape& shape, const PlacedPlan& plan,
+[[nodiscard]] at::Tensor scatter_slices(const ParameterShape& shape, const PlacedPlan& placed,
                                         const at::Tensor& compact);
 
 /// The norm of each channel of each site, over all weights that read it: sqrt(sum of squares of the

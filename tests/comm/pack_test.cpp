@@ -9,7 +9,15 @@ namespace slicereduce {
 namespace {
 
 at::ScalarType scalar_type(WireType type) {
-  return type == WireType::fp32 ? at::kFloat : type == WireType::bf16 ? at::kBFloat16 : at::kHalf;
+  switch (type) {
+    case WireType::fp32:
+      return at::kFloat;
+    case WireType::bf16:
+      return at::kBFloat16;
+    case WireType::fp16:
+      break;
+  }
+  return at::kHalf;
 }
 
 /// Magnitudes from far below the smallest fp16 to beyond its largest, and what is no number.

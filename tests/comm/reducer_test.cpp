@@ -38,13 +38,13 @@ INSTANTIATE_TEST_SUITE_P(Ranks, InProcessReducer,
 ReducerConfig two_buckets(bool overlap) {
   return {.wire = WireType::fp32, .bucket_bytes = 16, .first_bucket_bytes = 16, .overlap = overlap};
 }
-const std::vector<std::int64_t> two_slots = {4, 4};
+const std::vector<std::int64_t> kTwoSlots = {4, 4};
 
 TEST(Reducer, AFullBucketStartsBeforeWait) {
   run_ranks(2, [](Communicator& communicator) {
     ScriptedCommunicator scripted(communicator);
     Reducer reducer(scripted, two_buckets(true));
-    reducer.begin(two_slots, 1);
+    reducer.begin(kTwoSlots, 1);
     reducer.add(0, at::full({4}, 1.0F));
     while (scripted.started_sums().empty()) {
       std::this_thread::yield();
@@ -59,7 +59,7 @@ TEST(Reducer, WithoutOverlapNothingStartsBeforeWait) {
   run_ranks(2, [](Communicator& communicator) {
     ScriptedCommunicator scripted(communicator);
     Reducer reducer(scripted, two_buckets(false));
-    reducer.begin(two_slots, 1);
+    reducer.begin(kTwoSlots, 1);
     reducer.add(0, at::full({4}, 1.0F));
     reducer.add(1, at::full({4}, 2.0F));
     EXPECT_TRUE(scripted.started_sums().empty());
@@ -87,7 +87,7 @@ TEST(Reducer, ASingleRankCountsWhatItWouldSendAndSendsNothing) {
   InProcessGroup group(1);
   ScriptedCommunicator scripted(group.rank(0));
   Reducer reducer(scripted, {.wire = WireType::bf16});
-  reducer.begin(two_slots, 1);
+  reducer.begin(kTwoSlots, 1);
   reducer.add(0, at::full({4}, 1 + 0x1p-12F));
   reducer.add(1, at::full({4}, 2.0F));
   const ReduceTimes times = reducer.wait().value_or(ReduceTimes{.wire_bytes = -1});
@@ -100,7 +100,7 @@ TEST(Reducer, ASingleRankCountsWhatItWouldSendAndSendsNothing) {
 TEST(Reducer, AMissingSlotIsNamed) {
   for (const auto& outcome : outcomes_of_ranks(2, [](Communicator& communicator) {
          Reducer reducer(communicator, two_buckets(true));
-         reducer.begin(two_slots, 1);
+         reducer.begin(kTwoSlots, 1);
          reducer.add(0, at::zeros({4}));
          (void)reducer.wait();
        })) {
@@ -113,7 +113,7 @@ TEST(Reducer, AFailureOfACollectiveIsThrownByWait) {
     ScriptedCommunicator scripted(communicator);
     scripted.fail_sums("unplugged");
     Reducer reducer(scripted, two_buckets(true));
-    reducer.begin(two_slots, 1);
+    reducer.begin(kTwoSlots, 1);
     reducer.add(0, at::zeros({4}));
     reducer.add(1, at::zeros({4}));
     expect_error_from([&] { (void)reducer.wait(); }, ErrorKind::mpi, "unplugged");
@@ -128,7 +128,7 @@ TEST(Reducer, AHangIsAnErrorAfterTheTimeout) {
     auto config = two_buckets(true);
     config.timeout = std::chrono::milliseconds(1);
     Reducer reducer(scripted, config);
-    reducer.begin(two_slots, 1);
+    reducer.begin(kTwoSlots, 1);
     reducer.add(0, at::zeros({4}));
     reducer.add(1, at::zeros({4}));
     expect_error_from([&] { (void)reducer.wait(); }, ErrorKind::mpi, "is not done after");
@@ -149,7 +149,7 @@ TEST(Reducer, KeepsTheMemoryOrderOfAGradient) {
 TEST(Reducer, RefusesWhatItCannotCopy) {
   InProcessGroup group(1);
   Reducer reducer(group.rank(0), {});
-  reducer.begin(two_slots, 1);
+  reducer.begin(kTwoSlots, 1);
   const auto refused = [&](std::size_t slot, const at::Tensor& gradient, const std::string& why) {
     expect_error_from([&] { reducer.add(slot, gradient); }, ErrorKind::invariant, why);
   };
@@ -167,8 +167,8 @@ TEST(Reducer, RoundsAreBeginAddWait) {
   InProcessGroup group(1);
   Reducer reducer(group.rank(0), {});
   expect_error_from([&] { (void)reducer.wait(); }, ErrorKind::invariant, "without begin");
-  reducer.begin(two_slots, 1);
-  expect_error_from([&] { reducer.begin(two_slots, 1); }, ErrorKind::invariant, "before the last one's wait");
+  reducer.begin(kTwoSlots, 1);
+  expect_error_from([&] { reducer.begin(kTwoSlots, 1); }, ErrorKind::invariant, "before the last one's wait");
   reducer.add(0, at::zeros({4}));
   reducer.add(1, at::zeros({4}));
   ASSERT_TRUE(reducer.wait().has_value());

@@ -104,7 +104,7 @@ TEST(Network, StatisticsOutsideTheSetsStayAsTheyAre) {
   (void)network.forward(compact, random_images(2, 32), statistics, {});
   for (std::size_t i = 0; i < network.layout().statistics.size(); ++i) {
     const auto& norm = network.layout().statistics[i];
-    const std::int64_t moved = statistics.mean[i].count_nonzero().item<std::int64_t>();
+    const auto moved = statistics.mean[i].count_nonzero().item<std::int64_t>();
     EXPECT_EQ(moved, norm.site ? plan.sets[*norm.site].size() : norm.channels) << norm.name;
   }
 }

@@ -45,7 +45,7 @@ TEST(DdpParity, RatioOneTrainsAsDistributedDataParallelDoes) {
     const at::Tensor labels = named("labels")[i][communicator.rank()].contiguous();
     const auto result = step.run(full, images, labels, 1.0, named("lr").item<double>());
     ASSERT_TRUE(result.has_value());
-    const double theirs = named("losses")[i][communicator.rank()].item<double>();
+    const auto theirs = named("losses")[i][communicator.rank()].item<double>();
     EXPECT_NEAR(result->loss, theirs, 1e-4 * theirs) << "step " << i;
   }
   for (const auto& parameter : network.parameters()) {
