@@ -71,7 +71,7 @@ TEST(SlicedSgd, WeightsOutsideTheSlicesDecayAndCoast) {
   Plan plan = Plan::full(random.sites);
   plan.sets[0].kept.resize(1);                     // channel 0 alone
   const auto& shape = random.parameters[4].shape;  // fc reads site a
-  const double before = random.parameters[4].value[0][5].item<double>();
+  const auto before = random.parameters[4].value[0][5].item<double>();
   std::vector<at::Tensor> gradients;
   for (const auto& parameter : random.parameters) {
     gradients.push_back(at::ones({parameter.shape.compact_numel(plan)}));
