@@ -93,8 +93,8 @@ void SlicedSgd::update_block(const Block& block, const Gradient* gradient, doubl
                   .momentum = static_cast<float>(config_.momentum),
                   .weight_decay = decays ? static_cast<float>(config_.weight_decay) : 0.0F};
   const auto update = config_.nesterov ? update_run<true> : update_run<false>;
-  float* w = parameters_[block.parameter].value.mutable_data_ptr<float>();
-  float* m = momentum_[block.parameter].mutable_data_ptr<float>();
+  auto* w = parameters_[block.parameter].value.mutable_data_ptr<float>();
+  auto* m = momentum_[block.parameter].mutable_data_ptr<float>();
 
   // `spread` has a row's kept columns in their dense places; the others stay zero.
   const std::int64_t width = squares.row_numel();

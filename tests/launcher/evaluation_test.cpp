@@ -79,9 +79,9 @@ TEST(AverageStatistics, CommutesWithTheMovingAverage) {
     network.gather(testing::random_plan(network.layout(), 1), Precision::fp32, compact);
     NormStatistics often = network.statistics().clone();
     NormStatistics once = network.statistics().clone();
-    for (int i = 0; i < 3; ++i) {
+    for (std::uint64_t i = 0; i < 3; ++i) {
       at::Generator generator =
-          at::detail::createCPUGenerator(static_cast<std::uint64_t>(10 * i + communicator.rank()));
+          at::detail::createCPUGenerator(10 * i + static_cast<std::uint64_t>(communicator.rank()));
       const at::Tensor images =
           at::randn({4, 3, 16, 16}, generator).contiguous(at::MemoryFormat::ChannelsLast);
       (void)network.forward(compact, images, often, {});
