@@ -19,6 +19,18 @@ void pack_from_host(const at::Tensor& gradient, float scale, const at::Tensor& s
 
 }  // namespace
 
+at::ScalarType scalar_type(WireType type) {
+  switch (type) {
+    case WireType::fp32:
+      return at::kFloat;
+    case WireType::bf16:
+      return at::kBFloat16;
+    case WireType::fp16:
+      break;
+  }
+  return at::kHalf;
+}
+
 void pack(const at::Tensor& gradient, float scale, const at::Tensor& slot, WireType type) {
   if (gradient.is_cpu()) {
     pack_from_host(gradient, scale, slot, type);

@@ -17,18 +17,6 @@ double milliseconds(Clock::duration duration) {
   return std::chrono::duration<double, std::milli>(duration).count();
 }
 
-at::ScalarType scalar_type(WireType type) {
-  switch (type) {
-    case WireType::fp32:
-      return at::kFloat;
-    case WireType::bf16:
-      return at::kBFloat16;
-    case WireType::fp16:
-      break;
-  }
-  return at::kHalf;
-}
-
 const ReducerConfig& validated(const ReducerConfig& config) {
   config.validate();
   return config;

@@ -8,18 +8,6 @@
 namespace slicereduce {
 namespace {
 
-at::ScalarType scalar_type(WireType type) {
-  switch (type) {
-    case WireType::fp32:
-      return at::kFloat;
-    case WireType::bf16:
-      return at::kBFloat16;
-    case WireType::fp16:
-      break;
-  }
-  return at::kHalf;
-}
-
 /// Magnitudes from far below the smallest fp16 to beyond its largest, and what is no number.
 at::Tensor gradients(at::ScalarType type) {
   at::Tensor values = at::randn({5000}) * at::exp(at::randn({5000}) * 6);
