@@ -13,6 +13,10 @@ endif()
 
 # Sets `out` to what stands in the way of CUDA, or to nothing.
 function(slicereduce_check_cuda out)
+  # CMake itself looks into PATH, CUDA_PATH and /usr/local; scripts/setup and PyTorch know CUDA_HOME too.
+  if(NOT CUDAToolkit_ROOT AND EXISTS "$ENV{CUDA_HOME}/bin/nvcc")
+    set(CUDAToolkit_ROOT "$ENV{CUDA_HOME}")
+  endif()
   find_package(CUDAToolkit QUIET)
   if(NOT CUDAToolkit_NVCC_EXECUTABLE)
     set(${out} "nvcc was not found: install the CUDA Toolkit, or name it with -DCUDAToolkit_ROOT" PARENT_SCOPE)

@@ -15,7 +15,8 @@ namespace slicereduce {
 /// `type`, contiguous, in host memory.
 void pack(const at::Tensor& gradient, float scale, const at::Tensor& slot, WireType type);
 
-/// The way of other devices, by PyTorch's operations: on the CPU it gives the bits of pack().
+/// The way of other devices, by PyTorch's operations: on the CPU it gives the bits of pack(), but for which
+/// NaN.
 void pack_from_device(const at::Tensor& gradient, float scale, const at::Tensor& slot);
 
 }  // namespace slicereduce
