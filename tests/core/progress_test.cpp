@@ -55,7 +55,7 @@ TEST(ProgressLine, StandsOddNumbers) {
 /// A terminal of our own, 60 columns wide.
 class Terminal {
  public:
-  Terminal() : master_(::posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK)) {
+  Terminal() : master_(::posix_openpt(O_RDWR | O_NOCTTY)) {
     EXPECT_EQ(::grantpt(master_), 0);
     EXPECT_EQ(::unlockpt(master_), 0);
     slave_ = ::open(::ptsname(master_), O_RDWR | O_NOCTTY);
@@ -75,10 +75,15 @@ class Terminal {
   Terminal& operator=(const Terminal&) = delete;
 
   [[nodiscard]] int slave() const { return slave_; }
-  std::string shown() const {
-    std::array<char, 4096> buffer{};
-    const ssize_t count = ::read(master_, buffer.data(), buffer.size());
-    return {buffer.data(), static_cast<std::size_t>(std::max<ssize_t>(count, 0))};
+  /// What was written since the last call. The kernel carries it to the master's side in its own time, so a
+  /// mark is written behind it and read up to.
+  [[nodiscard]] std::string shown() const {
+    EXPECT_EQ(::write(slave_, "\x04", 1), 1);
+    std::string text;
+    for (char byte = 0; ::read(master_, &byte, 1) == 1 && byte != '\x04';) {
+      text += byte;
+    }
+    return text;
   }
 
  private:
