@@ -49,6 +49,8 @@ class Communicator {
   virtual void broadcast(std::span<std::byte> bytes, int root) = 0;
   /// Collective. Blocks. All ranks' bytes, equally many from each, in rank order.
   [[nodiscard]] virtual std::vector<std::byte> allgather(std::span<const std::byte> bytes) = 0;
+  /// Collective. Blocks. The same on `root` alone; nothing on the others.
+  [[nodiscard]] virtual std::vector<std::byte> gather(std::span<const std::byte> bytes, int root) = 0;
   /// Collective. Blocks. Sums in place over all ranks.
   virtual void allreduce_sum(std::span<double> values) = 0;
   /// Collective. Blocks until every rank has called it.

@@ -233,6 +233,12 @@ class InProcessGroup::Rank final : public Communicator {
     return meet({"allgather", bytes.size(), ""}, bytes, in_rank_order, 0);
   }
 
+  std::vector<std::byte> gather(std::span<const std::byte> bytes, int root) override {
+    require(0 <= root && root < world_size(), "gather: no rank is the root");
+    auto all = meet({"gather", bytes.size(), concat("to rank ", root)}, bytes, in_rank_order, 0);
+    return rank_ == root ? std::move(all) : std::vector<std::byte>();
+  }
+
   void allreduce_sum(std::span<double> values) override {
     const auto bytes = std::as_writable_bytes(values);
     copy_to(bytes, meet({"allreduce_sum", bytes.size(), ""}, bytes, sum_doubles, 0));

@@ -171,15 +171,28 @@ void MpiCommunicator::broadcast(std::span<std::byte> bytes, int root) {
 }
 
 std::vector<std::byte> MpiCommunicator::allgather(std::span<const std::byte> bytes) {
+  return gather_in_pieces(bytes, /*here=*/true, [&](const std::byte* own, int count, std::byte* all) {
+    check_mpi(MPI_Allgather(own, count, MPI_BYTE, all, count, MPI_BYTE, control_), "MPI_Allgather");
+  });
+}
+
+std::vector<std::byte> MpiCommunicator::gather(std::span<const std::byte> bytes, int root) {
+  return gather_in_pieces(bytes, rank_ == root, [&](const std::byte* own, int count, std::byte* all) {
+    check_mpi(MPI_Gather(own, count, MPI_BYTE, all, count, MPI_BYTE, root, control_), "MPI_Gather");
+  });
+}
+
+template <typename Gather>
+std::vector<std::byte> MpiCommunicator::gather_in_pieces(std::span<const std::byte> bytes, bool here,
+                                                         const Gather& gather) const {
   const auto ranks = static_cast<std::size_t>(world_size_);
-  std::vector<std::byte> all(bytes.size() * ranks);
+  std::vector<std::byte> all(here ? bytes.size() * ranks : 0);
   // Counts stay within int for all ranks together: implementations have added them up in int.
   split(bytes.size(), std::max<std::size_t>(max_count_ / ranks, 1), [&](std::size_t offset, int count) {
     const auto size = static_cast<std::size_t>(count);
-    std::vector<std::byte> piece(size * ranks);
-    check_mpi(MPI_Allgather(bytes.data() + offset, count, MPI_BYTE, piece.data(), count, MPI_BYTE, control_),
-              "MPI_Allgather");
-    for (std::size_t rank = 0; rank < ranks; ++rank) {
+    std::vector<std::byte> piece(here ? size * ranks : 0);
+    gather(bytes.data() + offset, count, piece.data());
+    for (std::size_t rank = 0; here && rank < ranks; ++rank) {
       std::memcpy(all.data() + rank * bytes.size() + offset, piece.data() + rank * size, size);
     }
   });

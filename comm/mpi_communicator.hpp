@@ -43,6 +43,7 @@ class MpiCommunicator final : public Communicator {
   [[nodiscard]] std::unique_ptr<Pending> start_allreduce_min(std::span<std::uint64_t> values) override;
   void broadcast(std::span<std::byte> bytes, int root) override;
   [[nodiscard]] std::vector<std::byte> allgather(std::span<const std::byte> bytes) override;
+  [[nodiscard]] std::vector<std::byte> gather(std::span<const std::byte> bytes, int root) override;
   void allreduce_sum(std::span<double> values) override;
   void barrier() override;
 
@@ -50,6 +51,10 @@ class MpiCommunicator final : public Communicator {
   struct Element;
   [[nodiscard]] Element wire_element(WireType type) const;
   [[nodiscard]] std::unique_ptr<Pending> start(std::span<std::byte> bytes, const Element& element);
+  /// gather(own, count, all) for pieces that MPI can count; the result is `here` or nowhere.
+  template <typename Gather>
+  [[nodiscard]] std::vector<std::byte> gather_in_pieces(std::span<const std::byte> bytes, bool here,
+                                                        const Gather& gather) const;
 
   MPI_Comm reductions_ = MPI_COMM_NULL;
   MPI_Comm control_ = MPI_COMM_NULL;

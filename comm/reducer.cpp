@@ -59,6 +59,14 @@ Reducer::Reducer(Communicator& communicator, const ReducerConfig& config)
 
 Reducer::~Reducer() = default;
 
+void Reducer::begin(std::span<const SlotShape> slots, std::uint64_t digest, bool wants_stop) {
+  std::vector<std::int64_t> numels;
+  for (const SlotShape& slot : slots) {
+    numels.push_back(slot.numel());
+  }
+  begin(numels, digest, wants_stop);
+}
+
 void Reducer::begin(std::span<const std::int64_t> slot_numels, std::uint64_t digest, bool wants_stop) {
   const std::lock_guard lock(mutex_);
   require(!in_round_, "a round of reductions begins before the last one's wait()");
@@ -156,9 +164,18 @@ std::span<const std::byte> Reducer::reduced(std::size_t slot) const {
   return bytes_of(place.offset, place.numel);
 }
 
-at::Tensor Reducer::view(std::size_t slot) const {
+at::Tensor Reducer::mean(std::size_t slot) {
   const SlotPlace& place = layout_.slots.at(slot);
   return storage_.narrow(0, place.offset, place.numel);
+}
+
+void Reducer::subtract_sent(std::size_t slot, const at::Tensor& gradient) {
+  check_gradient(slot, gradient, layout_.slots.at(slot).numel);
+  // The bucket holds the mean by now: what this rank put there is rounded once more.
+  const at::Tensor sent = at::empty({gradient.numel()}, scalar_type(config_.wire));
+  pack(gradient, scale_, sent, config_.wire);
+  const at::Tensor in_memory_order = gradient.as_strided({gradient.numel()}, {1});
+  in_memory_order.sub_(sent.to(gradient.device()), 1.0 / static_cast<double>(scale_));
 }
 
 std::span<std::byte> Reducer::bytes_of(std::int64_t offset, std::int64_t numel) const {

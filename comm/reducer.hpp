@@ -2,7 +2,6 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -14,72 +13,42 @@
 #include "comm/allreduce_thread.hpp"
 #include "comm/bucket_layout.hpp"
 #include "comm/communicator.hpp"
+#include "comm/gradient_reducer.hpp"
 
 namespace slicereduce {
 
-struct ReducerConfig {
-  WireType wire = WireType::fp32;
-  std::int64_t bucket_bytes = 25LL << 20;
-  std::int64_t first_bucket_bytes = 1LL << 20;
-  /// Start a bucket's AllReduce when it is full; off: all of them in wait().
-  bool overlap = true;
-  std::chrono::milliseconds timeout{300'000};
-
-  /// Throws Error(usage).
-  void validate() const;
-};
-
-/// What a step's reduction took on this rank.
-struct ReduceTimes {
-  bool stop_requested = false;  ///< by any rank in begin(); the same on all ranks
-  double comm_ms = 0;           ///< in which an AllReduce was under way; 0 for a single rank
-  double exposed_ms = 0;        ///< for which wait() held up the step
-  /// The payload handed to AllReduce; a single rank counts what it would hand over.
-  std::int64_t wire_bytes = 0;
-};
-
-/// Averages a step's gradients over all ranks, bucket by bucket, while backward is still at work.
-///
-///   reducer.begin(numels, digest);       slots in the order in which gradients become ready
-///   reducer.add(slot, gradient);         once a slot, from backward
-///   const auto times = reducer.wait();
-///   reducer.view(slot);                  the mean over ranks
-///
-/// Buckets go out in the order of the slots, whatever the order of add(): it is the same on all ranks.
-/// With one rank there is no thread and no AllReduce, but numbers are rounded to the wire type all the
-/// same, so that a run on one rank shows what the wire does to it.
-class Reducer {
+/// Sends gradients as they are, rounded to the wire type, bucket by bucket. Buckets go out in the order of
+/// the slots, whatever the order of add(): it is the same on all ranks.
+class Reducer final : public GradientReducer {
  public:
   /// Throws Error(usage) for a configuration that can't be run. `communicator`'s start_ calls belong to the
   /// reducer as long as it lives.
   Reducer(Communicator& communicator, const ReducerConfig& config);
-  ~Reducer();
+  ~Reducer() override;
   Reducer(const Reducer&) = delete;
   Reducer& operator=(const Reducer&) = delete;
   Reducer(Reducer&&) = delete;
   Reducer& operator=(Reducer&&) = delete;
 
-  /// Collective. Starts a round of slots with `slot_numels` numbers each, the same on all ranks; `digest`
-  /// stands for what they mean, and is compared over all ranks before anything is reduced. `wants_stop`
-  /// reaches all ranks with it. Overwrites the last round's results.
+  void begin(std::span<const SlotShape> slots, std::uint64_t digest, bool wants_stop) override;
+  /// The same for vectors of so many numbers.
   void begin(std::span<const std::int64_t> slot_numels, std::uint64_t digest, bool wants_stop = false);
 
-  /// Copies `gradient` / world_size into its slot, converted to the wire type, in the order of its
-  /// memory: float or bfloat16, of the slot's size, without gaps or overlaps, in host memory or a device's
-  /// (buckets are the host's). From any thread, also from several at once. Throws Error(invariant).
-  void add(std::size_t slot, const at::Tensor& gradient);
-
-  /// Collective. Blocks until all slots are reduced. Nothing where ranks disagree on the digest: then no
-  /// gradient was reduced, on all ranks alike, and the next round may begin. Throws Error(invariant) naming
-  /// the first slot that was not added, and what a collective threw.
-  [[nodiscard]] std::optional<ReduceTimes> wait();
+  /// Copies `gradient` / world_size into its slot, converted to the wire type, at once; from host memory or a
+  /// device's (buckets are the host's).
+  void add(std::size_t slot, const at::Tensor& gradient) override;
+  [[nodiscard]] std::optional<ReduceTimes> wait() override;
 
   [[nodiscard]] WireType wire() const noexcept { return config_.wire; }
 
   /// After wait(), until the next begin(): the mean over ranks, in the wire type.
   [[nodiscard]] std::span<const std::byte> reduced(std::size_t slot) const;
-  /// The same as a tensor of shape [numel], float, bfloat16 or half; a view of the bucket.
-  [[nodiscard]] at::Tensor view(std::size_t slot) const;
+  /// The same as a tensor; a view of the bucket.
+  [[nodiscard]] at::Tensor mean(std::size_t slot) override;
+
+  /// A 2-byte wire rounds.
+  [[nodiscard]] bool loses() const override { return config_.wire != WireType::fp32; }
+  void subtract_sent(std::size_t slot, const at::Tensor& gradient) override;
 
  private:
   void lay_out(std::span<const std::int64_t> slot_numels);

@@ -16,8 +16,8 @@
 #include "launcher/consensus.hpp"
 #include "launcher/stopwatch.hpp"
 #include "launcher/train_options.hpp"
+#include "launcher/training_state.hpp"
 #include "launcher/training_step.hpp"
-#include "sampling/planner.hpp"
 
 namespace slicereduce {
 
@@ -61,24 +61,28 @@ double largest(double value, Communicator& communicator) {
 Series measure(const BenchOptions& options, at::Device device, Communicator& communicator,
                std::int64_t& wire_bytes) {
   constexpr std::uint64_t kSeed = 1;
-  Network network(options.network.layout(3, options.classes), kSeed, device);
-  SlicedSgd sgd(network.parameters(), network.layout().sites, options.step.sgd);
-  Planner planner(network.layout().sites, options.network.sampling, kSeed);
+  const Mode mode = parse_mode(options.network.mode);
+  TrainOptions training{.network = options.network, .step = options.step};
+  training.seed = kSeed;
+  TrainingState state(training, 3, options.classes, device);
   Reducer reducer(communicator, reducer_config(options.network, options.step));
-  TrainingStep step(network, sgd, reducer, training_step_config(options.step));
+  TrainingStep step(state.network, state.sgd, reducer, training_step_config(options.step), state.feedback());
   const std::int64_t side = options.image_size;
-  const at::Tensor images = at::randn({options.step.batch_size, 3, side, side})
-                                .contiguous(at::MemoryFormat::ChannelsLast)
-                                .to(device);
-  const at::Tensor labels = at::randint(options.classes, {options.step.batch_size}, at::kLong).to(device);
+  const Microbatch batch{
+      .images = at::randn({options.step.batch_size, 3, side, side})
+                    .contiguous(at::MemoryFormat::ChannelsLast)
+                    .to(device),
+      .labels = at::randint(options.classes, {options.step.batch_size}, at::kLong).to(device),
+      .weight = 1.0 / static_cast<double>(options.step.accumulate)};
+  const std::vector<Microbatch> batches(options.step.accumulate, batch);
   Series series;
   for (std::int64_t i = 0; i < options.warmup + options.steps; ++i) {
     communicator.barrier();  // ranks start together, as data-parallel steps do
     Stopwatch whole(device);
     Stopwatch watch(device);
-    const Plan plan = planner.plan(static_cast<std::uint64_t>(i), options.network.ratio(), sgd.norms());
+    const StepPlans plans = state.plans(i, mode, options.network.ratio(mode));
     const double plan_ms = watch.lap_ms();
-    const auto result = step.run(plan, images, labels, 1.0, options.step.lr);
+    const auto result = step.run(plans, batches, options.step.lr);
     const double step_ms = whole.lap_ms();
     require(result.has_value(), "ranks drew different plans from the same weights");
     if (i < options.warmup) {
@@ -111,12 +115,13 @@ ExitCode bench_step(const BenchOptions& options, const MpiSession& session, Comm
   nlohmann::ordered_json json{{"arch", options.network.arch},
                               {"mode", options.network.mode},
                               {"device", c10::DeviceTypeName(device.type(), /*lower_case=*/true)},
-                              {"sample_ratio", options.network.ratio()},
+                              {"sample_ratio", options.network.ratio(parse_mode(options.network.mode))},
                               {"precision", options.step.precision},
                               {"wire", options.network.wire},
                               {"world_size", communicator.world_size()},
                               {"threads", at::get_num_threads()},
                               {"batch_size", options.step.batch_size},
+                              {"accumulate", options.step.accumulate},
                               {"image_size", options.image_size},
                               {"steps", options.steps},
                               {"step_ms", step_ms}};
@@ -127,7 +132,7 @@ ExitCode bench_step(const BenchOptions& options, const MpiSession& session, Comm
     json[part] = largest(quantile(series.at(part), 0.5), communicator);
   }
   json["images_per_s"] =
-      1e3 * static_cast<double>(options.step.batch_size * communicator.world_size()) / step_ms;
+      1e3 * static_cast<double>(options.step.images() * communicator.world_size()) / step_ms;
   json["wire_bytes"] = wire_bytes;
   json["peak_memory_bytes"] = largest(static_cast<double>(peak_memory_bytes()), communicator);
   if (session.rank() == 0) {

@@ -11,7 +11,7 @@ namespace slicereduce {
 
 namespace {
 
-constexpr int kFormat = 1;
+constexpr int kFormat = 2;
 constexpr std::string_view kPrefix = "step-";
 constexpr std::string_view kSuffix = ".ckpt";
 
@@ -35,7 +35,10 @@ nlohmann::ordered_json Manifest::to_json() const {
           {"seed", seed},
           {"step", step},
           {"steps_per_epoch", steps_per_epoch},
+          {"world_size", world_size},
+          {"mode", mode},
           {"ratio", ratio},
+          {"slice_ratio", slice_ratio},
           {"settles", settles},
           {"top1", top1},
           {"best_top1", best_top1},
@@ -58,8 +61,11 @@ Manifest Manifest::from_json(const std::string& text, const std::string& where) 
             .image_size = json.at("image_size"),
             .seed = json.at("seed"),
             .step = json.at("step"),
+            .world_size = json.at("world_size"),
             .steps_per_epoch = json.at("steps_per_epoch"),
+            .mode = json.at("mode"),
             .ratio = json.at("ratio"),
+            .slice_ratio = json.at("slice_ratio"),
             .settles = json.at("settles"),
             .top1 = json.at("top1"),
             .best_top1 = json.at("best_top1"),
@@ -79,7 +85,9 @@ void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkp
                                        {"momentum", checkpoint.momentum},
                                        {"statistics", checkpoint.statistics},
                                        {"recalibrated", checkpoint.recalibrated},
-                                       {"channels", checkpoint.channels}},
+                                       {"channels", checkpoint.channels},
+                                       {"slices", checkpoint.slices},
+                                       {"owed", checkpoint.owed}},
                           .manifest = checkpoint.manifest.to_json().dump()});
 }
 
@@ -91,7 +99,9 @@ Checkpoint load_checkpoint(const std::filesystem::path& path) {
           .momentum = content.section("momentum", where),
           .statistics = content.section("statistics", where),
           .recalibrated = content.section("recalibrated", where),
-          .channels = content.section("channels", where)};
+          .channels = content.section("channels", where),
+          .slices = content.section("slices", where),
+          .owed = content.section("owed", where)};
 }
 
 LoadedNetwork::LoadedNetwork(Manifest saved, at::Device device)

@@ -26,12 +26,15 @@ struct Manifest {
   std::int64_t image_size = 0;
   std::uint64_t seed = 0;
   std::int64_t step = 0;  ///< steps done
+  int world_size = 1;
   std::int64_t steps_per_epoch = 0;
-  double ratio = 1;       ///< of the plan in force
-  bool settles = true;    ///< whether its sampler's sets come to rest
-  double top1 = -1;       ///< of the network that --eval-network auto means; -1: not evaluated
-  double best_top1 = -1;  ///< of the run so far
-  std::string options;    ///< config.toml's text
+  std::string mode = "compact";  ///< of the last step
+  double ratio = 1;              ///< of the plan in force
+  double slice_ratio = 1;        ///< of the slices in force, in mode feedback
+  bool settles = true;           ///< whether its sampler's sets come to rest
+  double top1 = -1;              ///< of the network that --eval-network auto means; -1: not evaluated
+  double best_top1 = -1;         ///< of the run so far
+  std::string options;           ///< config.toml's text
 
   [[nodiscard]] nlohmann::ordered_json to_json() const;
   /// Throws Error(input) naming `where` and the key that is missing or of another type.
@@ -46,7 +49,9 @@ struct Checkpoint {
   StateDict momentum;
   StateDict statistics;
   StateDict recalibrated;  ///< statistics of the exact network; empty where it was not evaluated
-  StateDict channels;      ///< the plan in force
+  StateDict channels;      ///< the plan in force, and what its sampler counts
+  StateDict slices;        ///< the same of the gradient's slices; empty without mode feedback
+  StateDict owed;          ///< rank<r>.<parameter>: what each rank has not sent yet
 };
 
 void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkpoint);

@@ -39,7 +39,9 @@ ExitCode inspect(const std::string& file, bool json, bool tensors) {
       {"momentum", &checkpoint.momentum},
       {"statistics", &checkpoint.statistics},
       {"recalibrated", &checkpoint.recalibrated},
-      {"channels", &checkpoint.channels}};
+      {"channels", &checkpoint.channels},
+      {"slices", &checkpoint.slices},
+      {"owed", &checkpoint.owed}};
   if (json) {
     nlohmann::ordered_json out{{"manifest", checkpoint.manifest.to_json()}};
     for (const auto& [name, section] : sections) {

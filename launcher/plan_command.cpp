@@ -85,6 +85,20 @@ void print_table(const PlanOptions& options, const std::vector<LayerCost>& layer
             << " ms\n";
 }
 
+/// Of a step whose sampler keeps a fixed number.
+std::vector<LayerCost> costs(const PlanOptions& options, const Layout& layout) {
+  const Mode mode = parse_mode(options.network.mode);
+  SampleSize size = options.network.size;
+  size.ratio = options.network.ratio(mode);
+  if (mode == Mode::feedback) {
+    const SliceLayout slices = make_slice_layout(layout, options.network.row_groups() > 1);
+    return layer_costs(layout, slices, plan_of_size(slices, size, options.network.row_groups()),
+                       options.image_size);
+  }
+  const Plan plan = size.ratio == 1.0 ? Plan::full(layout.sites) : plan_of_size(layout, size);
+  return layer_costs(layout, plan, options.image_size);
+}
+
 ExitCode print_plan(PlanOptions options) {
   options.validate();
   const bool small = !make_architecture(options.network.arch, 3, 10).stem_pools;
@@ -95,16 +109,15 @@ ExitCode print_plan(PlanOptions options) {
     options.classes = small ? 10 : 1000;
   }
   const Layout layout = options.network.layout(options.in_channels, options.classes);
-  SampleSize size = options.network.sampling.size;
-  size.ratio = options.network.ratio();
-  const Plan plan = size.ratio == 1.0 ? Plan::full(layout.sites) : plan_of_size(layout, size);
-  const auto layers = layer_costs(layout, plan, options.image_size);
+  const auto layers = costs(options, layout);
   const auto number_bytes = static_cast<std::int64_t>(wire_size(parse_wire_type(options.network.wire)));
-  const bool exact = size.ratio == 1.0 || make_sampler(options.network.sampling.sampler)->fixed_size();
+  const Mode mode = parse_mode(options.network.mode);
+  const std::string sampler = options.network.sampling(mode).sampler;
+  const bool exact = options.network.ratio(mode) == 1.0 || make_sampler(sampler)->fixed_size();
   if (!options.json) {
     print_table(options, layers, number_bytes);
     if (!exact) {
-      std::cout << "The sampler " << options.network.sampling.sampler
+      std::cout << "The sampler " << sampler
                 << " keeps another number of channels at each step: these figures are of k channels.\n";
     }
     return ExitCode::done;

@@ -53,9 +53,13 @@ std::string describe_dispute(std::span<const Site> sites, const Plan& plan, Comm
   return text;
 }
 
-Plan broadcast_plan(const Plan& plan, Communicator& communicator) {
+PlannerState broadcast_planner(const PlannerState& own, Communicator& communicator) {
   std::vector<std::byte> bytes;
-  for (const auto& set : plan.sets) {
+  append(bytes, std::span(&own.ratio, 1));
+  for (const auto& waiting : own.waiting) {
+    append(bytes, std::span<const std::uint32_t>(waiting));
+  }
+  for (const auto& set : own.plan.sets) {
     const std::vector<std::int64_t> sizes{set.channels, set.size(),
                                           static_cast<std::int64_t>(set.scale.size())};
     append(bytes, std::span<const std::int64_t>(sizes));
@@ -67,14 +71,18 @@ Plan broadcast_plan(const Plan& plan, Communicator& communicator) {
   bytes.resize(size);
   communicator.broadcast(bytes, 0);
   Reader reader(bytes);
-  Plan agreed;
-  for (std::size_t s = 0; s < plan.sets.size(); ++s) {
+  PlannerState agreed;
+  agreed.ratio = reader.take<double>(1).front();
+  for (const auto& waiting : own.waiting) {
+    agreed.waiting.push_back(reader.take<std::uint32_t>(waiting.size()));
+  }
+  for (std::size_t s = 0; s < own.plan.sets.size(); ++s) {
     const auto sizes = reader.take<std::int64_t>(3);
     ChannelSet set{.channels = sizes[0], .kept = {}, .scale = {}};
     set.kept = reader.take<std::int32_t>(static_cast<std::size_t>(sizes[1]));
     set.scale = reader.take<float>(static_cast<std::size_t>(sizes[2]));
     set.check();
-    agreed.sets.push_back(std::move(set));
+    agreed.plan.sets.push_back(std::move(set));
   }
   return agreed;
 }

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "comm/communicator.hpp"
-#include "sampling/plan.hpp"
+#include "sampling/planner.hpp"
 
 namespace slicereduce {
 
@@ -12,7 +12,7 @@ namespace slicereduce {
 [[nodiscard]] std::string describe_dispute(std::span<const Site> sites, const Plan& plan,
                                            Communicator& communicator);
 
-/// Collective. Rank 0's plan, on all ranks.
-[[nodiscard]] Plan broadcast_plan(const Plan& plan, Communicator& communicator);
+/// Collective. What rank 0's planner remembers, on all ranks; `own` is this rank's, for the same sites.
+[[nodiscard]] PlannerState broadcast_planner(const PlannerState& own, Communicator& communicator);
 
 }  // namespace slicereduce

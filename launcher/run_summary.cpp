@@ -20,14 +20,14 @@ nlohmann::ordered_json percent(const std::optional<Accuracy>& accuracy, double A
 
 nlohmann::ordered_json run_summary(const TrainOptions& options, int world_size, std::int64_t image_size,
                                    const TrainingState& state, const Outcome& outcome) {
-  const auto cost = total_cost(layer_costs(state.network.layout(), state.planner.current(), image_size));
+  const LayerCost cost = state.cost(image_size);
   const auto number_bytes = static_cast<std::int64_t>(wire_size(parse_wire_type(options.network.wire)));
   const std::int64_t wire_bytes =
       outcome.wire_bytes_per_step > 0 ? outcome.wire_bytes_per_step : cost.numel * number_bytes;
   const std::int64_t dense_bytes = 4 * cost.dense_numel;
   // Forward once, backward twice, over the global batch.
   const auto per_step = [&](std::int64_t flops) {
-    return 3.0 * static_cast<double>(flops * options.step.batch_size * world_size);
+    return 3.0 * static_cast<double>(flops * options.step.images() * world_size);
   };
   const auto& result = outcome.result_is_sampled ? outcome.sampled : outcome.dense;
   return {{"arch", options.network.arch},

@@ -31,6 +31,8 @@ double Schedule::lr(std::int64_t step) const {
   return options_.step.lr;
 }
 
+Mode Schedule::mode(std::int64_t step) const { return options_.mode_at(static_cast<double>(epoch(step))); }
+
 double Schedule::ratio(std::int64_t step) const {
   return options_.ratio_at(static_cast<double>(epoch(step)));
 }

@@ -6,7 +6,7 @@
 
 namespace slicereduce {
 
-/// Where a run is, and what that means for learning rate and ratio. A function of options and step: a
+/// Where a run is, and what that means for learning rate, mode and ratio. A function of options and step: a
 /// resumed run goes on as if it had never stopped.
 class Schedule {
  public:
@@ -21,6 +21,7 @@ class Schedule {
 
   /// Linear warm-up, then `cosine` to zero at the end, `step` (a tenth every 30 epochs) or `constant`.
   [[nodiscard]] double lr(std::int64_t step) const;
+  [[nodiscard]] Mode mode(std::int64_t step) const;
   [[nodiscard]] double ratio(std::int64_t step) const;
 
  private:

@@ -1,8 +1,8 @@
 #include "launcher/train_options.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cmath>
-#include <sstream>
 
 #include "comm/wire.hpp"
 #include "core/device.hpp"
@@ -44,10 +44,35 @@ void one_of(const std::string& value, const std::vector<std::string>& choices, c
 
 void NetworkOptions::validate() const {
   (void)make_architecture(arch, 3, 10);
-  one_of(mode, {"compact", "dense"}, "--mode");
-  sampling.validate();
+  validate(parse_mode(mode));
   (void)parse_coupling(coupling);
   (void)parse_wire_type(wire);
+}
+
+void NetworkOptions::validate(Mode used) const {
+  sampling(used).validate();
+  constexpr double kRounding = 0.1;  // 0.33 means a third
+  if (!(slice_output_ratio > 0 && slice_output_ratio <= 1) || std::isinf(1 / slice_output_ratio) ||
+      std::abs(1 / slice_output_ratio - static_cast<double>(row_groups())) > kRounding) {
+    refuse(concat("slice_output_ratio = ", slice_output_ratio), "1, 1/2, 1/3, 1/4 and so on",
+           "--slice-output-ratio");
+  }
+  if (used == Mode::feedback && !make_sampler(sampling(used).sampler)->counts_draws()) {
+    refuse(concat("'", sampler, "' may never send what it does not choose, in mode feedback"),
+           "auto, aged or cyclic", "--sampler");
+  }
+}
+
+std::int64_t NetworkOptions::row_groups() const { return std::llround(1 / slice_output_ratio); }
+
+SamplingConfig NetworkOptions::sampling(Mode used) const {
+  const bool cuts_rows = used == Mode::feedback;
+  return {.sampler = sampler != "auto"        ? sampler
+                     : used == Mode::feedback ? "aged"
+                                              : "topk",
+          .size = size,
+          .resample_every = resample_every,
+          .row_groups = cuts_rows ? row_groups() : 1};
 }
 
 Layout NetworkOptions::layout(std::int64_t in_channels, std::int64_t num_classes) const {
@@ -57,6 +82,7 @@ Layout NetworkOptions::layout(std::int64_t in_channels, std::int64_t num_classes
 
 void StepOptions::validate() const {
   at_least(static_cast<double>(batch_size), 1, "batch_size", "--batch-size");
+  at_least(static_cast<double>(accumulate), 1, "accumulate", "--accumulate");
   above_zero(lr, "lr", "--lr");
   sgd.validate();
   if (!(label_smoothing >= 0 && label_smoothing < 1)) {
@@ -82,6 +108,15 @@ void TrainOptions::validate() const {
   at_least(warmup_epochs, 0, "warmup_epochs", "--warmup-epochs");
   one_of(schedule, {"cosine", "step", "constant"}, "--schedule");
   (void)parse_ratio_schedule(ratio_schedule);
+  for (const Mode mode : {Mode::compact, Mode::feedback, Mode::dense}) {
+    if (uses(mode)) {
+      network.validate(mode);
+    }
+  }
+  if (uses(Mode::feedback) && step.reduce == "dense") {
+    refuse("a dense reduction leaves nothing for --mode feedback to remember", "slices or powersgd",
+           "--reduce");
+  }
   one_of(on_disagreement, {"error", "broadcast"}, "--on-disagreement");
   one_of(progress, {"auto", "bar", "lines"}, "--progress");
   one_of(eval_network, {"auto", "sampled", "dense", "both"}, "--eval-network");
@@ -93,37 +128,21 @@ void TrainOptions::validate() const {
   at_least(static_cast<double>(check_replicas_every), 0, "check_replicas_every", "--check-replicas-every");
 }
 
-double TrainOptions::ratio_at(double epoch) const {
-  double ratio = network.ratio();
-  if (network.mode == "dense") {
-    return ratio;
-  }
-  for (const auto& [from, scheduled] : parse_ratio_schedule(ratio_schedule)) {
-    if (epoch >= from) {
-      ratio = scheduled;
-    }
-  }
-  return ratio;
+Mode TrainOptions::mode_at(double epoch) const {
+  return value_at(parse_mode_schedule(mode_schedule), epoch, parse_mode(network.mode));
 }
 
-std::vector<std::pair<double, double>> parse_ratio_schedule(const std::string& text) {
-  std::vector<std::pair<double, double>> schedule;
-  std::istringstream parts(text);
-  for (std::string part; std::getline(parts, part, ',');) {
-    std::istringstream fields(part);
-    double epoch = -1;
-    double ratio = -1;
-    char colon = 0;
-    const bool read =
-        static_cast<bool>(fields >> epoch >> colon >> ratio) && colon == ':' && (fields >> std::ws).eof();
-    if (!read || !(epoch >= 0) || !(ratio > 0 && ratio <= 1) ||
-        (!schedule.empty() && epoch <= schedule.back().first)) {
-      refuse(concat("ratio_schedule '", part, "'"),
-             "EPOCH:RATIO with rising epochs and 0 < RATIO <= 1, as in 0:0.5,80:1.0", "--ratio-schedule");
-    }
-    schedule.emplace_back(epoch, ratio);
-  }
-  return schedule;
+double TrainOptions::ratio_at(double epoch) const {
+  const Mode mode = mode_at(epoch);
+  const double ratio = network.ratio(mode);
+  return mode == Mode::dense ? ratio : value_at(parse_ratio_schedule(ratio_schedule), epoch, ratio);
+}
+
+bool TrainOptions::uses(Mode mode) const {
+  const auto modes = parse_mode_schedule(mode_schedule);
+  const bool scheduled = std::ranges::any_of(modes, [&](const auto& entry) { return entry.second == mode; });
+  const bool starts_unscheduled = modes.empty() || modes.front().first > 0;
+  return scheduled || (starts_unscheduled && parse_mode(network.mode) == mode);
 }
 
 ReducerConfig reducer_config(const NetworkOptions& network, const StepOptions& step) {
@@ -145,22 +164,30 @@ void add_network_options(CLI::App& app, NetworkOptions& o) {
   constexpr const char* kGroup = "Network and sampling";
   app.add_option("-a,--arch", o.arch, "resnet18|34|50|101|152, or for small images resnet20|32|44|56|110")
       ->group(kGroup);
-  app.add_option("--mode", o.mode, "compact: train the small network that sampling leaves; dense: all of it")
+  app.add_option(
+         "--mode", o.mode,
+         "compact: train the small network that sampling leaves; feedback: train all of it, send slices "
+         "of the gradient, and keep the rest for later; dense: leave nothing out")
       ->group(kGroup);
-  app.add_option("--sample-ratio", o.sampling.size.ratio,
-                 "Share of a layer's input channels that a step keeps")
+  app.add_option("--sample-ratio", o.size.ratio,
+                 "Share of a layer's input channels that a step keeps, or in mode feedback sends")
       ->group(kGroup);
-  app.add_option("--minimal-k", o.sampling.size.minimal_k, "Never keep fewer channels than this")
-      ->group(kGroup);
-  app.add_option("--channel-multiple", o.sampling.size.channel_multiple,
+  app.add_option("--minimal-k", o.size.minimal_k, "Never keep fewer channels than this")->group(kGroup);
+  app.add_option("--channel-multiple", o.size.channel_multiple,
                  "Round the number of kept channels up to a multiple of this; 1: the published formula")
       ->group(kGroup);
-  app.add_option("--sampler", o.sampling.sampler, "topk|gumbel|proportional|bernoulli|uniform|adaptive")
+  app.add_option("--slice-output-ratio", o.slice_output_ratio,
+                 "In mode feedback, share of a layer's output channels that a step sends: 1, 1/2, 1/3, ...")
+      ->group(kGroup);
+  app.add_option(
+         "--sampler", o.sampler,
+         "topk|gumbel|proportional|bernoulli|uniform|adaptive|aged|cyclic; auto: topk, or aged in mode "
+         "feedback")
       ->group(kGroup);
   app.add_option("--coupling", o.coupling,
                  "block: leave out outputs that the next convolution drops; none: compute them")
       ->group(kGroup);
-  app.add_option("--resample-every", o.sampling.resample_every, "Steps that share a choice of channels")
+  app.add_option("--resample-every", o.resample_every, "Steps that share a choice of channels")
       ->group(kGroup);
   app.add_flag("--sample-classifier", o.sample_classifier, "Sample the classifier's input channels too")
       ->group(kGroup);
@@ -169,7 +196,10 @@ void add_network_options(CLI::App& app, NetworkOptions& o) {
 
 void add_step_options(CLI::App& app, StepOptions& o) {
   constexpr const char* kGroup = "Step";
-  app.add_option("-b,--batch-size", o.batch_size, "Images a worker and step")->group(kGroup);
+  app.add_option("-b,--batch-size", o.batch_size, "Images a worker computes at once")->group(kGroup);
+  app.add_option("--accumulate", o.accumulate,
+                 "Batches of this size a worker and step: one choice of channels, one reduction, one update")
+      ->group(kGroup);
   app.add_option("--lr", o.lr, "Learning rate at the start (after the warm-up)")->group(kGroup);
   app.add_option("--momentum", o.sgd.momentum, "SGD's momentum")->group(kGroup);
   app.add_flag("--nesterov", o.sgd.nesterov, "Nesterov's momentum")->group(kGroup);
@@ -200,6 +230,8 @@ void add_train_options(CLI::App& app, TrainOptions& o) {
   app.add_option("-j,--workers", o.workers, "Loader threads a worker; 0: load in the training thread")
       ->group("Data");
   add_network_options(app, o.network);
+  app.add_option("--mode-schedule", o.mode_schedule, "EPOCH:MODE,... instead of one --mode")
+      ->group("Network and sampling");
   app.add_option("--ratio-schedule", o.ratio_schedule, "EPOCH:RATIO,... instead of one --sample-ratio")
       ->group("Network and sampling");
   app.add_option("--on-disagreement", o.on_disagreement,

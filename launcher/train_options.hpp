@@ -3,10 +3,9 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <utility>
-#include <vector>
 
 #include "comm/reducer.hpp"
+#include "launcher/mode.hpp"
 #include "launcher/training_step.hpp"
 #include "models/layout.hpp"
 #include "models/network.hpp"
@@ -23,21 +22,31 @@ namespace slicereduce {
 struct NetworkOptions {
   std::string arch = "resnet50";
   std::string mode = "compact";
-  SamplingConfig sampling;
+  std::string sampler = "auto";
+  SampleSize size;
+  double slice_output_ratio = 1;
+  std::int64_t resample_every = 1;
   std::string coupling = "block";
   bool sample_classifier = false;
   std::string wire = "fp32";
 
   /// Throws Error(usage) naming the option, its value and its range.
   void validate() const;
-  /// `--mode dense` is ratio 1.
-  [[nodiscard]] double ratio() const { return mode == "dense" ? 1.0 : sampling.size.ratio; }
+  /// Throws Error(usage) where `used`, the mode of some step, can't be run with the other options.
+  void validate(Mode used) const;
+  /// How channels of the network are chosen, or in mode feedback slices of the gradient.
+  [[nodiscard]] SamplingConfig sampling(Mode used) const;
+  /// Into so many groups the rows of a gradient are cut, of which a step sends one.
+  [[nodiscard]] std::int64_t row_groups() const;
+  /// Mode dense is ratio 1.
+  [[nodiscard]] double ratio(Mode used) const { return used == Mode::dense ? 1.0 : size.ratio; }
   [[nodiscard]] Layout layout(std::int64_t in_channels, std::int64_t num_classes) const;
 };
 
 /// How a step runs on a rank.
 struct StepOptions {
-  std::int64_t batch_size = 32;  ///< per worker
+  std::int64_t batch_size = 32;  ///< per worker, at once
+  std::int64_t accumulate = 1;   ///< batches a step
   double lr = 0.1;
   SgdConfig sgd;
   double label_smoothing = 0;
@@ -50,6 +59,7 @@ struct StepOptions {
   int threads = 0;  ///< 0: cores per local rank
 
   void validate() const;
+  [[nodiscard]] std::int64_t images() const { return batch_size * accumulate; }  ///< per worker and step
 };
 
 /// Everything that `slicereduce train` can be told, with defaults that train.
@@ -64,6 +74,7 @@ struct TrainOptions {
   std::int64_t steps = 0;  ///< 0: as the epochs take
   double warmup_epochs = 0;
   std::string schedule = "cosine";
+  std::string mode_schedule;   ///< "0:compact,80:feedback"; empty: --mode throughout
   std::string ratio_schedule;  ///< "0:0.5,80:1.0"; empty: --sample-ratio throughout
   std::string on_disagreement = "error";
   std::string eval_network = "both";
@@ -80,8 +91,12 @@ struct TrainOptions {
   std::int64_t check_replicas_every = 0;
 
   void validate() const;
-  /// The ratio of each epoch, as --ratio-schedule and --mode have it.
+  /// As --mode-schedule and --mode have it.
+  [[nodiscard]] Mode mode_at(double epoch) const;
+  /// As --ratio-schedule, --sample-ratio and the mode have it.
   [[nodiscard]] double ratio_at(double epoch) const;
+  /// Whether some epoch is in that mode.
+  [[nodiscard]] bool uses(Mode mode) const;
 };
 
 /// What the options mean to the parts of a step.
@@ -91,8 +106,5 @@ struct TrainOptions {
 void add_network_options(CLI::App& app, NetworkOptions& options);
 void add_step_options(CLI::App& app, StepOptions& options);
 void add_train_options(CLI::App& app, TrainOptions& options);
-
-/// "0:0.5,80:1.0" to {{0, 0.5}, {80, 1.0}}. Throws Error(usage) naming what is wrong with it.
-[[nodiscard]] std::vector<std::pair<double, double>> parse_ratio_schedule(const std::string& text);
 
 }  // namespace slicereduce

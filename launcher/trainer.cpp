@@ -35,14 +35,14 @@ Trainer::Trainer(RunRequest request, Communicator& communicator, Log log)
 
 void Trainer::load() {
   data_ = TrainingData::open(options_.data, options_.dataset, options_.image_size);
-  order_ = std::make_unique<EpochOrder>(data_.train->size(), options_.step.batch_size,
+  order_ = std::make_unique<EpochOrder>(data_.train->size(), options_.step.images(),
                                         communicator_.world_size(), *options_.seed);
   schedule_ = std::make_unique<Schedule>(options_, order_->steps_per_epoch());
   state_ = std::make_unique<TrainingState>(options_, data_.train->channels(), data_.train->num_classes(),
                                            request_.device);
   if (request_.resume) {
     const Checkpoint checkpoint = load_checkpoint(*request_.resume);
-    state_->restore(checkpoint, request_.resume->string());
+    state_->restore(checkpoint, request_.resume->string(), communicator_.rank(), communicator_.world_size());
     if (checkpoint.manifest.steps_per_epoch != schedule_->steps_per_epoch()) {
       throw Error(ErrorKind::usage,
                   concat(request_.resume->string(), " was written with ", checkpoint.manifest.steps_per_epoch,
@@ -52,7 +52,7 @@ void Trainer::load() {
   }
   reducer_ = std::make_unique<Reducer>(communicator_, reducer_config(options_.network, options_.step));
   step_ = std::make_unique<TrainingStep>(state_->network, state_->sgd, *reducer_,
-                                         training_step_config(options_.step));
+                                         training_step_config(options_.step), state_->feedback());
   const LoaderConfig loading{.threads = options_.workers, .prefetch_batches = 4, .seed = *options_.seed};
   loader_ = std::make_unique<Loader>(*data_.train, data_.transform, loading);
   validation_loader_ = std::make_unique<Loader>(*data_.validation, data_.transform, loading);
@@ -121,11 +121,10 @@ void Trainer::train_step() {
   const std::int64_t step = state_->steps_done;
   StepRecord record{.step = step + 1, .epoch = schedule_->epoch(step), .lr = schedule_->lr(step)};
   const Batch batch = next_batch(record.data_ms);
-  const Plan plan =
-      state_->planner.plan(static_cast<std::uint64_t>(step), schedule_->ratio(step), state_->sgd.norms());
-  record.sample_ratio = state_->planner.ratio();
+  const StepPlans plans = state_->plans(step, schedule_->mode(step), schedule_->ratio(step));
+  record.sample_ratio = state_->ratio();
   record.global_images = batch.global_count;
-  record.result = run_step(plan, batch, record.lr);
+  record.result = run_step(plans, batch, record.lr);
   stop_requested_ = record.result.stop_requested;
   state_->steps_done = step + 1;
   state_->recalibrated.reset();
@@ -149,24 +148,42 @@ Batch Trainer::next_batch(double& waited_ms) {
   return *std::move(batch);
 }
 
-StepResult Trainer::run_step(const Plan& plan, const Batch& batch, double lr) {
-  const at::Tensor images = normalize(batch.images.to(request_.device), data_.normalization);
-  const at::Tensor labels = batch.labels.to(request_.device);
-  const double weight = static_cast<double>(batch.labels.numel() * communicator_.world_size()) /
-                        static_cast<double>(batch.global_count);
+std::vector<Microbatch> Trainer::microbatches(const Batch& batch) const {
+  std::vector<Microbatch> parts;
+  const std::int64_t count = batch.labels.numel();
+  for (std::int64_t first = 0; first < count; first += options_.step.batch_size) {
+    const std::int64_t size = std::min(options_.step.batch_size, count - first);
+    const at::Tensor images = batch.images.narrow(0, first, size).to(request_.device);
+    parts.push_back({.images = normalize(images, data_.normalization),
+                     .labels = batch.labels.narrow(0, first, size).to(request_.device),
+                     .weight = static_cast<double>(size * communicator_.world_size()) /
+                               static_cast<double>(batch.global_count)});
+  }
+  return parts;
+}
+
+StepResult Trainer::run_step(const StepPlans& plans, const Batch& batch, double lr) {
+  const std::vector<Microbatch> parts = microbatches(batch);
   const bool wants_stop = request_.stop_requested();
-  const auto result = step_->run(plan, images, labels, weight, lr, wants_stop);
+  const auto result = step_->run(plans, parts, lr, wants_stop);
   if (result) {
     return *result;
   }
-  const auto again = step_->run(settle_dispute(plan), images, labels, weight, lr, wants_stop);
+  settle_dispute();
+  const auto again = step_->run(plans, parts, lr, wants_stop);
   require(again.has_value(), "ranks disagree about a plan that one of them sent");
   return *again;
 }
 
-Plan Trainer::settle_dispute(const Plan& plan) {
-  const std::string dispute = concat("step ", state_->steps_done + 1, ": ",
-                                     describe_dispute(state_->planner.sites(), plan, communicator_));
+void Trainer::settle_dispute() {
+  std::vector<Planner*> planners{&state_->planner};
+  if (state_->slices) {
+    planners.push_back(&state_->slices->planner);
+  }
+  std::string dispute = concat("step ", state_->steps_done + 1, ": ");
+  for (const Planner* planner : planners) {
+    dispute += describe_dispute(planner->sites(), planner->current(), communicator_);
+  }
   if (options_.on_disagreement == "error") {
     throw SharedError(ErrorKind::invariant,
                       concat(dispute,
@@ -176,8 +193,9 @@ Plan Trainer::settle_dispute(const Plan& plan) {
   if (leads()) {
     log_.warn(concat(dispute, "; rank 0's choice is taken"));
   }
-  state_->planner.adopt(broadcast_plan(plan, communicator_), state_->planner.ratio());
-  return state_->planner.current();
+  for (Planner* planner : planners) {
+    planner->adopt(broadcast_planner(planner->state(), communicator_));
+  }
 }
 
 void Trainer::check_replicas() {
@@ -253,20 +271,20 @@ void Trainer::evaluate_networks() {
 void Trainer::checkpoint(bool is_best) {
   average_statistics(state_->network.statistics(), communicator_);
   check_replicas();
+  Manifest manifest{.version = kVersion, .seed = *options_.seed, .options = request_.config};
+  manifest.image_size = data_.transform.image_size;
+  manifest.steps_per_epoch = schedule_->steps_per_epoch();
+  const auto& result = result_is_sampled() ? sampled_ : dense_;
+  const bool just_evaluated = is_best || schedule_->ends_epoch(state_->steps_done);
+  if (just_evaluated && result) {
+    manifest.top1 = result->top1;
+  }
+  const Checkpoint content = state_->checkpoint(std::move(manifest), communicator_);
   together(communicator_, [&] {
-    if (!leads()) {
-      return;
+    if (leads()) {
+      const auto path = checkpoints_.save(content, is_best);
+      log_.detail(concat("checkpoint=", path.string()));
     }
-    Manifest manifest{.version = kVersion, .seed = *options_.seed, .options = request_.config};
-    manifest.image_size = data_.transform.image_size;
-    manifest.steps_per_epoch = schedule_->steps_per_epoch();
-    const auto& result = result_is_sampled() ? sampled_ : dense_;
-    const bool just_evaluated = is_best || schedule_->ends_epoch(state_->steps_done);
-    if (just_evaluated && result) {
-      manifest.top1 = result->top1;
-    }
-    const auto path = checkpoints_.save(state_->checkpoint(std::move(manifest)), is_best);
-    log_.detail(concat("checkpoint=", path.string()));
   });
 }
 

@@ -55,8 +55,10 @@ class Trainer {
   // Steps
   void train_step();
   [[nodiscard]] Batch next_batch(double& waited_ms);
-  [[nodiscard]] StepResult run_step(const Plan& plan, const Batch& batch, double lr);
-  [[nodiscard]] Plan settle_dispute(const Plan& plan);
+  /// Of --batch-size images each; the last may have fewer.
+  [[nodiscard]] std::vector<Microbatch> microbatches(const Batch& batch) const;
+  [[nodiscard]] StepResult run_step(const StepPlans& plans, const Batch& batch, double lr);
+  void settle_dispute();
   void check_replicas();
 
   // Between epochs

@@ -1,5 +1,9 @@
 #include "launcher/training_state.hpp"
 
+#include <ATen/ops/empty_like.h>
+
+#include <cstring>
+
 #include "core/error.hpp"
 #include "core/state_dict.hpp"
 #include "core/text.hpp"
@@ -18,20 +22,85 @@ void require_same(const std::string& what, const T& saved, const T& asked, const
   }
 }
 
+std::string owed_by(int rank) { return concat("rank", rank, "."); }
+
+/// Of parameter `name`: what `rank` of `world_size` owes, from what `saved_ranks` owed; undefined where
+/// nothing.
+at::Tensor share_of_owed(const StateDict& owed, const std::string& name, int saved_ranks, int rank,
+                         int world_size) {
+  if (saved_ranks == world_size) {
+    const at::Tensor* own = find_tensor(owed, owed_by(rank) + name);
+    return own != nullptr ? own->clone() : at::Tensor();
+  }
+  // Means over ranks are sent: with the same mean of all debts, the same is owed together.
+  at::Tensor sum;
+  for (int saved = 0; saved < saved_ranks; ++saved) {
+    if (const at::Tensor* theirs = find_tensor(owed, owed_by(saved) + name)) {
+      sum = sum.defined() ? sum.add_(*theirs) : theirs->clone();
+    }
+  }
+  return sum.defined() ? sum.div_(saved_ranks) : sum;
+}
+
 }  // namespace
+
+GradientSlices::GradientSlices(const Network& network, const NetworkOptions& options, std::uint64_t seed)
+    : layout(make_slice_layout(network.layout(), options.row_groups() > 1)),
+      planner(layout.sites, options.sampling(Mode::feedback), seed) {
+  for (std::size_t p = 0; p < layout.parameters.size(); ++p) {
+    parameters.push_back({.shape = layout.parameters[p], .value = network.parameters()[p].value});
+  }
+}
 
 TrainingState::TrainingState(const TrainOptions& options, std::int64_t in_channels, std::int64_t num_classes,
                              at::Device device)
     : network(options.network.layout(in_channels, num_classes), *options.seed, device),
       sgd(network.parameters(), network.layout().sites, options.step.sgd),
-      planner(network.layout().sites, options.network.sampling, *options.seed) {
+      planner(network.layout().sites, options.network.sampling(Mode::compact), *options.seed) {
+  if (options.uses(Mode::feedback)) {
+    slices = std::make_unique<GradientSlices>(network, options.network, *options.seed);
+    memory.emplace(network.parameters().size());
+  }
   if (!options.init_from.empty()) {
     load_network_state(network, read_state_dict(options.init_from), options.init_from);
     sgd.refresh_norms();
   }
 }
 
-void TrainingState::restore(const Checkpoint& checkpoint, const std::string& where) {
+StepPlans TrainingState::plans(std::int64_t step, Mode mode_of_step, double ratio) {
+  mode = mode_of_step;
+  const auto at = static_cast<std::uint64_t>(step);
+  const bool is_compact = mode == Mode::compact;
+  const Plan& kept = planner.plan(at, is_compact ? ratio : 1.0, sgd.norms());
+  if (mode != Mode::feedback) {
+    return {.network = kept};
+  }
+  return {.network = kept,
+          .slices = &slices->planner.plan(at, ratio, sgd.norms(slices->layout.sites, slices->parameters))};
+}
+
+double TrainingState::ratio() const {
+  return mode == Mode::feedback ? slices->planner.ratio() : planner.ratio();
+}
+
+std::optional<Feedback> TrainingState::feedback() {
+  if (!memory) {
+    return std::nullopt;
+  }
+  return Feedback{.memory = *memory,
+                  .slices = slices ? std::span<const SlicedParameter>(slices->parameters)
+                                   : std::span<const SlicedParameter>()};
+}
+
+LayerCost TrainingState::cost(std::int64_t image_size) const {
+  const Layout& layout = network.layout();
+  return total_cost(mode == Mode::feedback
+                        ? layer_costs(layout, slices->layout, slices->planner.current(), image_size)
+                        : layer_costs(layout, planner.current(), image_size));
+}
+
+void TrainingState::restore(const Checkpoint& checkpoint, const std::string& where, int rank,
+                            int world_size) {
   const Manifest& saved = checkpoint.manifest;
   const Layout& layout = network.layout();
   require_same("architecture", saved.arch, layout.architecture.name, where);
@@ -42,13 +111,54 @@ void TrainingState::restore(const Checkpoint& checkpoint, const std::string& whe
   load_parameter_tensors(network, network.values(), checkpoint.weights, where);
   load_parameter_tensors(network, sgd.momentum(), checkpoint.momentum, where);
   load_statistics(network, network.statistics(), checkpoint.statistics, where);
-  planner.adopt(plan_from_state(layout.sites, checkpoint.channels, where), saved.ratio);
+  load_planner(planner, saved.ratio, checkpoint.channels, where);
+  mode = parse_mode(saved.mode);
+  if (slices) {
+    load_planner(slices->planner, saved.slice_ratio, checkpoint.slices, where);
+  } else if (mode == Mode::feedback) {
+    mode = Mode::dense;  // what its network was
+  }
+  restore_debts(checkpoint, rank, world_size);
   sgd.refresh_norms();
   steps_done = saved.step;
   best_top1 = saved.best_top1;
 }
 
-Checkpoint TrainingState::checkpoint(Manifest manifest) const {
+void TrainingState::restore_debts(const Checkpoint& checkpoint, int rank, int world_size) {
+  if (checkpoint.owed.empty()) {
+    return;
+  }
+  if (!memory) {
+    memory.emplace(network.parameters().size());  // what is owed is paid, whatever this run's mode
+  }
+  for (std::size_t p = 0; p < network.parameters().size(); ++p) {
+    const at::Tensor owed = share_of_owed(checkpoint.owed, network.layout().parameters[p].name,
+                                          checkpoint.manifest.world_size, rank, world_size);
+    memory->owed()[p] = owed.defined() ? owed.to(network.device()) : owed;
+  }
+}
+
+StateDict TrainingState::debts(Communicator& communicator) const {
+  StateDict all;
+  for (std::size_t p = 0; memory && p < memory->owed().size(); ++p) {
+    const at::Tensor& owed = memory->owed()[p];
+    if (!owed.defined()) {
+      continue;  // on all ranks: it follows from plans, which they share
+    }
+    const at::Tensor own = owed.cpu().contiguous();
+    const std::span bytes(static_cast<const std::byte*>(own.const_data_ptr()), own.nbytes());
+    const std::vector<std::byte> gathered = communicator.gather(bytes, 0);
+    for (int rank = 0; rank < communicator.world_size() && !gathered.empty(); ++rank) {
+      const at::Tensor theirs = at::empty_like(own);
+      std::memcpy(theirs.mutable_data_ptr(), gathered.data() + static_cast<std::size_t>(rank) * own.nbytes(),
+                  own.nbytes());
+      all.emplace_back(owed_by(rank) + network.layout().parameters[p].name, theirs);
+    }
+  }
+  return all;
+}
+
+Checkpoint TrainingState::checkpoint(Manifest manifest, Communicator& communicator) const {
   const Layout& layout = network.layout();
   manifest.arch = layout.architecture.name;
   manifest.coupling = to_string(layout.coupling);
@@ -56,15 +166,20 @@ Checkpoint TrainingState::checkpoint(Manifest manifest) const {
   manifest.in_channels = layout.architecture.stem.in;
   manifest.num_classes = layout.architecture.num_classes;
   manifest.step = steps_done;
+  manifest.world_size = communicator.world_size();
   manifest.best_top1 = best_top1;
   manifest.settles = planner.sampler().settles();
+  manifest.mode = to_string(mode);
   manifest.ratio = planner.ratio();
+  manifest.slice_ratio = slices ? slices->planner.ratio() : 1;
   return {.manifest = std::move(manifest),
           .weights = parameter_tensors(network, network.values()),
           .momentum = parameter_tensors(network, sgd.momentum()),
           .statistics = statistics_state(network, network.statistics()),
           .recalibrated = recalibrated ? statistics_state(network, *recalibrated) : StateDict{},
-          .channels = plan_state(layout.sites, planner.current())};
+          .channels = planner_state(planner),
+          .slices = slices ? planner_state(slices->planner) : StateDict{},
+          .owed = debts(communicator)};
 }
 
 }  // namespace slicereduce

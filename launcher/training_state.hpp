@@ -1,16 +1,31 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "comm/communicator.hpp"
 #include "launcher/checkpoint.hpp"
 #include "launcher/train_options.hpp"
+#include "models/cost.hpp"
 #include "models/network.hpp"
+#include "models/slice_layout.hpp"
+#include "sampling/error_feedback.hpp"
 #include "sampling/planner.hpp"
 #include "sampling/sliced_sgd.hpp"
 
 namespace slicereduce {
+
+/// How gradients are cut in mode feedback, and which slices' turn it is.
+struct GradientSlices {
+  GradientSlices(const Network& network, const NetworkOptions& options, std::uint64_t seed);
+
+  SliceLayout layout;
+  std::vector<SlicedParameter> parameters;  ///< the network's values, in the slice layout's shapes
+  Planner planner;
+};
 
 /// All that training changes: what a checkpoint holds and a resumed run goes on with.
 struct TrainingState {
@@ -18,17 +33,35 @@ struct TrainingState {
   TrainingState(const TrainOptions& options, std::int64_t in_channels, std::int64_t num_classes,
                 at::Device device = at::kCPU);
 
-  /// Throws Error(input) where the checkpoint is of another network.
-  void restore(const Checkpoint& checkpoint, const std::string& where);
-  /// `manifest` says what this state doesn't know; the rest of it is filled in here.
-  [[nodiscard]] Checkpoint checkpoint(Manifest manifest) const;
+  /// What `step` runs on and sends, drawn where it is due.
+  [[nodiscard]] StepPlans plans(std::int64_t step, Mode mode, double ratio);
+  /// Of the plans handed out last.
+  [[nodiscard]] double ratio() const;
+  /// For the training step; nothing where everything that a step computes is sent.
+  [[nodiscard]] std::optional<Feedback> feedback();
+  /// Of a step with the plans handed out last.
+  [[nodiscard]] LayerCost cost(std::int64_t image_size) const;
+
+  /// `rank` of `world_size` takes what it owed; of another number of ranks, each takes the mean of what all
+  /// owed. Throws Error(input) where the checkpoint is of another network.
+  void restore(const Checkpoint& checkpoint, const std::string& where, int rank = 0, int world_size = 1);
+  /// Collective. Rank 0's is whole; the others' lacks what they owe. `manifest` says what this state doesn't
+  /// know; the rest of it is filled in here.
+  [[nodiscard]] Checkpoint checkpoint(Manifest manifest, Communicator& communicator) const;
 
   Network network;
   SlicedSgd sgd;
   Planner planner;
+  std::unique_ptr<GradientSlices> slices;  ///< where some step is in mode feedback
+  std::optional<ErrorFeedback> memory;     ///< where some step does not send all that it computes
+  Mode mode = Mode::compact;               ///< of the last step
   std::int64_t steps_done = 0;
   double best_top1 = -1;
   std::optional<NormStatistics> recalibrated;  ///< of the exact network, since the last evaluation
+
+ private:
+  void restore_debts(const Checkpoint& checkpoint, int rank, int world_size);
+  [[nodiscard]] StateDict debts(Communicator& communicator) const;
 };
 
 }  // namespace slicereduce

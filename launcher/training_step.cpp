@@ -5,8 +5,10 @@
 #include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>
 
+#include <array>
 #include <utility>
 
+#include "core/digest.hpp"
 #include "core/error.hpp"
 #include "launcher/stopwatch.hpp"
 
@@ -23,48 +25,77 @@ class TrainingStep::GradientHook final : public torch::autograd::PostAccumulateG
   std::size_t parameter_;
 };
 
-TrainingStep::TrainingStep(Network& network, SlicedSgd& sgd, Reducer& reducer, TrainingStepConfig config)
+namespace {
+
+SlotShape slot_shape(const ParameterShape& shape, const Plan& plan) {
+  const std::int64_t taps = shape.taps();
+  const auto kept = [&](std::optional<std::size_t> site, std::int64_t all) {
+    return site ? plan.sets[*site].size() : all;
+  };
+  SlotShape slot{.rows = kept(shape.row_site, shape.rows()),
+                 .columns = kept(shape.column_site, shape.columns()) * taps,
+                 .whole_columns = shape.columns() * taps,
+                 .blocks = {},
+                 .block = taps};
+  if (shape.column_site && !plan.sets[*shape.column_site].full()) {
+    slot.blocks = plan.sets[*shape.column_site].kept;
+  }
+  return slot;
+}
+
+}  // namespace
+
+TrainingStep::TrainingStep(Network& network, SlicedSgd& sgd, GradientReducer& reducer,
+                           TrainingStepConfig config, std::optional<Feedback> feedback)
     : network_(network),
       sgd_(sgd),
       reducer_(reducer),
       config_(config),
-      full_plan_(Plan::full(network.layout().sites), network.device()) {}
+      feedback_(feedback),
+      full_plan_(Plan::full(network.layout().sites), network.device()) {
+  require(config_.reduce == ReduceWhat::slices || !feedback_, "a dense reduction owes nothing");
+}
 
 TrainingStep::~TrainingStep() = default;
 
-std::size_t TrainingStep::slot(std::size_t parameter) const { return compact_.leaves.size() - 1 - parameter; }
+std::size_t TrainingStep::slot(std::size_t parameter) const {
+  return network_.parameters().size() - 1 - parameter;
+}
 
-std::optional<StepResult> TrainingStep::run(const Plan& plan, const at::Tensor& images,
-                                            const at::Tensor& labels, double weight, double lr,
-                                            bool wants_stop) {
-  StepResult result;
-  StepTimes& times = result.times;
+std::optional<StepResult> TrainingStep::run(const StepPlans& plans, std::span<const Microbatch> batches,
+                                            double lr, bool wants_stop) {
+  StepResult result = interrupted_.value_or(StepResult{});
   Stopwatch watch(network_.device());
-  gather(plan);
-  begin_reduction(plan, wants_stop);
-  times.gather_ms = watch.lap_ms();
+  gather(plans.network);
+  cut_gradients(plans);
+  begin_reduction(plans, wants_stop);
+  result.times.gather_ms = watch.lap_ms();
 
-  const at::Tensor logits =
-      network_.forward(compact_, images, network_.statistics(), {.batch_statistics = true});
-  const at::Tensor loss = at::cross_entropy_loss(logits, labels, {}, at::Reduction::Mean,
-                                                 /*ignore_index=*/-100, config_.label_smoothing);
-  result.loss = loss.item<double>();
-  times.forward_ms = watch.lap_ms();
-
-  (weight == 1.0 ? loss : loss * weight).backward();
-  times.backward_ms = watch.lap_ms();
-
+  if (interrupted_) {
+    for (std::size_t p = cut_.size(); p-- > 0;) {
+      send(p, {});
+    }
+  } else {
+    compute_gradients(batches, result);
+  }
+  watch.lap_ms();
   const std::optional<ReduceTimes> reduced = reducer_.wait();
-  times.exposed_comm_ms = watch.lap_ms();
+  result.times.exposed_comm_ms = watch.lap_ms();
   if (!reduced) {
+    if (feedback_) {
+      owe_all();
+      interrupted_ = result;
+    }
     return std::nullopt;
   }
-  times.comm_ms = reduced->comm_ms;
+  interrupted_.reset();
+  result.times.comm_ms = reduced->comm_ms;
   result.wire_bytes = reduced->wire_bytes;
   result.stop_requested = reduced->stop_requested;
 
   optimize(lr);
-  times.optimizer_ms = watch.lap_ms();
+  owe_what_was_lost();
+  result.times.optimizer_ms = watch.lap_ms();
   return result;
 }
 
@@ -79,33 +110,90 @@ void TrainingStep::gather(const Plan& plan) {
   }
 }
 
-void TrainingStep::begin_reduction(const Plan& plan, bool wants_stop) {
-  const auto& shapes = network_.layout().parameters;
-  std::vector<std::int64_t> numels(shapes.size());
-  for (std::size_t p = 0; p < shapes.size(); ++p) {
-    numels[slot(p)] =
-        config_.reduce == ReduceWhat::slices ? shapes[p].compact_numel(plan) : shapes[p].numel();
+void TrainingStep::cut_gradients(const StepPlans& plans) {
+  if (plans.slices != nullptr) {
+    require(feedback_.has_value(), "gradients are cut, but nothing remembers the rest of them");
+    cut_ = feedback_->slices;
+    sent_ = PlacedPlan(*plans.slices, network_.device());
+  } else {
+    cut_ = network_.parameters();
+    sent_ = config_.reduce == ReduceWhat::dense ? full_plan_ : compact_.plan;
   }
-  reducer_.begin(numels, plan.digest(), wants_stop);
+  taken_.assign(cut_.size(), {});
+}
+
+void TrainingStep::begin_reduction(const StepPlans& plans, bool wants_stop) {
+  std::vector<SlotShape> slots(cut_.size());
+  for (std::size_t p = 0; p < cut_.size(); ++p) {
+    slots[slot(p)] = slot_shape(cut_[p].shape, sent_.plan());
+  }
+  const std::array digests{plans.network.digest(), sent_.plan().digest()};
+  reducer_.begin(slots, digest_of(std::as_bytes(std::span(digests))), wants_stop);
+}
+
+void TrainingStep::compute_gradients(std::span<const Microbatch> batches, StepResult& result) {
+  Stopwatch watch(network_.device());
+  double loss_sum = 0;
+  std::int64_t images = 0;
+  for (const auto& batch : batches) {
+    last_microbatch_ = &batch == &batches.back();
+    const at::Tensor logits =
+        network_.forward(compact_, batch.images, network_.statistics(), {.batch_statistics = true});
+    const at::Tensor loss = at::cross_entropy_loss(logits, batch.labels, {}, at::Reduction::Mean,
+                                                   /*ignore_index=*/-100, config_.label_smoothing);
+    loss_sum += loss.item<double>() * static_cast<double>(batch.labels.numel());
+    images += batch.labels.numel();
+    result.times.forward_ms += watch.lap_ms();
+    (batch.weight == 1.0 ? loss : loss * batch.weight).backward();
+    result.times.backward_ms += watch.lap_ms();
+  }
+  result.loss = loss_sum / static_cast<double>(images);
 }
 
 void TrainingStep::take_gradient(std::size_t parameter, const at::Tensor& leaf) {
-  // Its only copy from now on is the one in the bucket.
-  const at::Tensor gradient = std::exchange(leaf.mutable_grad(), at::Tensor());
-  if (config_.reduce == ReduceWhat::dense) {
-    reducer_.add(slot(parameter),
-                 scatter_slices(network_.layout().parameters[parameter], compact_.plan, gradient));
+  if (!last_microbatch_) {
+    return;  // autograd adds the next one's
+  }
+  // Its only copy from now on is the one that is sent.
+  send(parameter, std::exchange(leaf.mutable_grad(), at::Tensor()));
+}
+
+void TrainingStep::send(std::size_t parameter, const at::Tensor& gradient) {
+  const auto& shape = cut_[parameter].shape;
+  if (feedback_) {
+    taken_[parameter] = feedback_->memory.take(parameter, shape, sent_, gradient);
+    reducer_.add(slot(parameter), taken_[parameter]);
+  } else if (config_.reduce == ReduceWhat::dense) {
+    reducer_.add(slot(parameter), scatter_slices(shape, compact_.plan, gradient));
   } else {
     reducer_.add(slot(parameter), gradient);
   }
 }
 
 void TrainingStep::optimize(double lr) {
-  std::vector<at::Tensor> gradients(compact_.leaves.size());
+  std::vector<at::Tensor> gradients(cut_.size());
   for (std::size_t p = 0; p < gradients.size(); ++p) {
-    gradients[p] = reducer_.view(slot(p));
+    gradients[p] = reducer_.mean(slot(p));
   }
-  sgd_.apply(config_.reduce == ReduceWhat::slices ? compact_.plan : full_plan_, gradients, lr);
+  sgd_.apply(cut_, sent_, gradients, lr);
+}
+
+void TrainingStep::owe_what_was_lost() {
+  if (!feedback_) {
+    return;
+  }
+  for (std::size_t p = 0; p < taken_.size() && reducer_.loses(); ++p) {
+    reducer_.subtract_sent(slot(p), taken_[p]);
+    feedback_->memory.give_back(p, cut_[p].shape, sent_, taken_[p]);
+  }
+  taken_.clear();
+}
+
+void TrainingStep::owe_all() {
+  for (std::size_t p = 0; p < taken_.size(); ++p) {
+    feedback_->memory.give_back(p, cut_[p].shape, sent_, taken_[p]);
+  }
+  taken_.clear();
 }
 
 }  // namespace slicereduce

@@ -4,10 +4,12 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
-#include "comm/reducer.hpp"
+#include "comm/gradient_reducer.hpp"
 #include "models/network.hpp"
+#include "sampling/error_feedback.hpp"
 #include "sampling/placed_plan.hpp"
 #include "sampling/sliced_sgd.hpp"
 
@@ -41,46 +43,83 @@ struct TrainingStepConfig {
   double label_smoothing = 0;
 };
 
+/// What a step runs on, and what of its gradient travels.
+struct StepPlans {
+  const Plan& network;           ///< what the network keeps
+  const Plan* slices = nullptr;  ///< of the gradient, by the slice layout; none: all of the network's
+};
+
+struct Microbatch {
+  at::Tensor images;  ///< [n, C, H, W] float, channels_last, on the network's device
+  at::Tensor labels;  ///< [n] int64, likewise
+  /// n * world_size / global n, of all microbatches of all ranks: it makes the mean over ranks the mean over
+  /// images where ranks have different numbers.
+  double weight = 1;
+};
+
+/// Where a gradient goes that is not sent at once.
+struct Feedback {
+  ErrorFeedback& memory;
+  /// The network's parameters, cut as the slice layout says; empty where no step has slices.
+  std::span<const SlicedParameter> slices;
+};
+
 /// One step of data-parallel SGD on the network that a plan leaves.
 ///
 ///   gather    compact weights from the dense ones that all ranks share
 ///   forward   through the compact network
 ///   backward  each gradient moves once, into its bucket; a full bucket starts its AllReduce
 ///   wait      for the last of them
-///   optimizer dense weights and momentum from the mean of the compact gradients
+///   optimizer dense weights and momentum from the mean of the slices
+///
+/// With feedback, what a rank owes is added to each gradient before it is sent, and what did not get through
+/// is owed again.
 class TrainingStep {
  public:
-  /// All three must outlive it.
-  TrainingStep(Network& network, SlicedSgd& sgd, Reducer& reducer, TrainingStepConfig config);
+  /// All of them must outlive it.
+  TrainingStep(Network& network, SlicedSgd& sgd, GradientReducer& reducer, TrainingStepConfig config,
+               std::optional<Feedback> feedback = std::nullopt);
   ~TrainingStep();
   TrainingStep(const TrainingStep&) = delete;
   TrainingStep& operator=(const TrainingStep&) = delete;
 
-  /// Collective. `images` [n, C, H, W] float, channels_last, and `labels` [n] int64 on the network's device.
-  /// `weight` is n * world_size /
-  /// global n: it makes the mean over ranks the mean over images where ranks have different numbers.
-  /// `wants_stop` of any rank reaches all of them with the step.
-  /// Nothing is returned, and no weight changed, where ranks came with different plans.
-  [[nodiscard]] std::optional<StepResult> run(const Plan& plan, const at::Tensor& images,
-                                              const at::Tensor& labels, double weight, double lr,
-                                              bool wants_stop = false);
+  /// Collective. The gradient is that of the weighted sum of the microbatches' losses: one reduction, one
+  /// update. `wants_stop` of any rank reaches all of them with the step.
+  /// Nothing is returned, and no weight changed, where ranks came with different plans. The step is then to
+  /// be run again with a plan that all share; with feedback its gradients are owed already, and not computed
+  /// twice.
+  [[nodiscard]] std::optional<StepResult> run(const StepPlans& plans, std::span<const Microbatch> batches,
+                                              double lr, bool wants_stop = false);
 
  private:
   class GradientHook;
 
   void gather(const Plan& plan);
-  void begin_reduction(const Plan& plan, bool wants_stop);
+  void cut_gradients(const StepPlans& plans);
+  void begin_reduction(const StepPlans& plans, bool wants_stop);
+  void compute_gradients(std::span<const Microbatch> batches, StepResult& result);
   void take_gradient(std::size_t parameter, const at::Tensor& leaf);
+  void send(std::size_t parameter, const at::Tensor& gradient);
   void optimize(double lr);
+  void owe_what_was_lost();
+  void owe_all();
   /// Buckets fill from the last layer to the first, as backward runs.
   [[nodiscard]] std::size_t slot(std::size_t parameter) const;
 
   Network& network_;
   SlicedSgd& sgd_;
-  Reducer& reducer_;
+  GradientReducer& reducer_;
   TrainingStepConfig config_;
+  std::optional<Feedback> feedback_;
   PlacedPlan full_plan_;
   CompactNetwork compact_;
+
+  // Of the step under way
+  std::span<const SlicedParameter> cut_;  ///< how gradients are cut
+  PlacedPlan sent_;                       ///< and what of them is sent
+  std::vector<at::Tensor> taken_;         ///< by parameter: what was sent, with feedback alone
+  bool last_microbatch_ = true;
+  std::optional<StepResult> interrupted_;  ///< its gradients are owed; it only has to be sent
 };
 
 }  // namespace slicereduce

@@ -8,16 +8,27 @@ std::int64_t after(std::int64_t side, const ConvNorm& conv) {
   return (side + 2 * (conv.kernel / 2) - conv.kernel) / conv.stride + 1;
 }
 
+/// What a step leaves of each parameter.
+struct Kept {
+  std::span<const ParameterShape> shapes;
+  const Plan& plan;
+
+  [[nodiscard]] std::int64_t numel(std::size_t parameter) const {
+    return shapes[parameter].compact_numel(plan);
+  }
+};
+
 class Accountant {
  public:
-  Accountant(const Layout& layout, const Plan& plan) : layout_(layout), plan_(plan) {}
+  Accountant(const Layout& layout, Kept computed, Kept reduced)
+      : layout_(layout), computed_(computed), reduced_(reduced) {}
 
   /// Returns the side of the layer's output.
   std::int64_t add(const Layer& layer, std::int64_t side) {
     const std::int64_t out_side = after(side, layer.shape);
     const auto& weight = layout_.parameters[layer.weight];
     LayerCost cost = of_parameters(layer.shape.conv, {layer.weight, layer.norm_weight, layer.norm_bias});
-    cost.flops = 2 * weight.compact_numel(plan_) * out_side * out_side;
+    cost.flops = 2 * computed_.numel(layer.weight) * out_side * out_side;
     cost.dense_flops = 2 * weight.numel() * out_side * out_side;
     costs_.push_back(cost);
     return out_side;
@@ -25,7 +36,7 @@ class Accountant {
 
   void add_classifier() {
     LayerCost cost = of_parameters("fc", {layout_.classifier_weight, layout_.classifier_bias});
-    cost.flops = 2 * layout_.parameters[layout_.classifier_weight].compact_numel(plan_);
+    cost.flops = 2 * computed_.numel(layout_.classifier_weight);
     cost.dense_flops = 2 * layout_.parameters[layout_.classifier_weight].numel();
     costs_.push_back(cost);
   }
@@ -36,21 +47,19 @@ class Accountant {
   LayerCost of_parameters(const std::string& name, std::initializer_list<std::size_t> indices) const {
     LayerCost cost{.name = name};
     for (const std::size_t index : indices) {
-      cost.numel += layout_.parameters[index].compact_numel(plan_);
+      cost.numel += reduced_.numel(index);
       cost.dense_numel += layout_.parameters[index].numel();
     }
     return cost;
   }
 
   const Layout& layout_;
-  const Plan& plan_;
+  Kept computed_;
+  Kept reduced_;
   std::vector<LayerCost> costs_;
 };
 
-}  // namespace
-
-std::vector<LayerCost> layer_costs(const Layout& layout, const Plan& plan, std::int64_t image_size) {
-  Accountant accountant(layout, plan);
+std::vector<LayerCost> account(Accountant accountant, const Layout& layout, std::int64_t image_size) {
   std::int64_t side = accountant.add(layout.stem, image_size);
   if (layout.architecture.stem_pools) {
     side = (side - 1) / 2 + 1;
@@ -67,6 +76,22 @@ std::vector<LayerCost> layer_costs(const Layout& layout, const Plan& plan, std::
   }
   accountant.add_classifier();
   return accountant.done();
+}
+
+}  // namespace
+
+std::vector<LayerCost> layer_costs(const Layout& layout, const Plan& plan, std::int64_t image_size) {
+  const Kept kept{.shapes = layout.parameters, .plan = plan};
+  return account({layout, kept, kept}, layout, image_size);
+}
+
+std::vector<LayerCost> layer_costs(const Layout& layout, const SliceLayout& slices, const Plan& plan,
+                                   std::int64_t image_size) {
+  const Plan everything = Plan::full(layout.sites);
+  return account({layout,
+                  {.shapes = layout.parameters, .plan = everything},
+                  {.shapes = slices.parameters, .plan = plan}},
+                 layout, image_size);
 }
 
 LayerCost total_cost(const std::vector<LayerCost>& layers) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "models/layout.hpp"
+#include "models/slice_layout.hpp"
 #include "sampling/plan.hpp"
 
 namespace slicereduce {
@@ -22,6 +23,9 @@ struct LayerCost {
 /// close to three times the forward pass.
 [[nodiscard]] std::vector<LayerCost> layer_costs(const Layout& layout, const Plan& plan,
                                                  std::int64_t image_size);
+/// The same where the network is whole and its gradients are cut: `plan` is of `slices`.
+[[nodiscard]] std::vector<LayerCost> layer_costs(const Layout& layout, const SliceLayout& slices,
+                                                 const Plan& plan, std::int64_t image_size);
 [[nodiscard]] LayerCost total_cost(const std::vector<LayerCost>& layers);
 
 /// A plan with the sizes that a sampler of fixed size would keep (the first channels of each site).

@@ -1,9 +1,11 @@
 #include "models/weights.hpp"
 
+#include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/full.h>
 #include <c10/core/GradMode.h>
 
+#include <algorithm>
 #include <sstream>
 #include <unordered_map>
 #include <utility>
@@ -21,6 +23,7 @@ const std::string kVariance = ".running_var";
 const std::string kTracked = ".num_batches_tracked";
 const std::string kChannels = "channels.";
 const std::string kScale = "scale.";
+const std::string kWaiting = "waiting.";
 
 std::string text_of(at::IntArrayRef sizes) {
   std::ostringstream out;
@@ -237,6 +240,35 @@ Plan plan_from_state(std::span<const Site> sites, const StateDict& state, std::s
     }
   }
   return plan;
+}
+
+StateDict planner_state(const Planner& planner) {
+  StateDict state = plan_state(planner.sites(), planner.current());
+  const auto& waiting = planner.state().waiting;
+  for (std::size_t s = 0; s < waiting.size(); ++s) {
+    if (!waiting[s].empty()) {
+      const auto numel = static_cast<std::int64_t>(waiting[s].size());
+      const at::Tensor counts = at::empty({numel}, at::kInt);
+      std::copy(waiting[s].begin(), waiting[s].end(), counts.mutable_data_ptr<std::int32_t>());
+      state.emplace_back(kWaiting + planner.sites()[s].name, counts);
+    }
+  }
+  return state;
+}
+
+void load_planner(Planner& planner, double ratio, const StateDict& state, std::string_view where) {
+  PlannerState loaded = planner.state();
+  loaded.plan = plan_from_state(planner.sites(), state, where);
+  loaded.ratio = ratio;
+  for (std::size_t s = 0; s < loaded.waiting.size(); ++s) {
+    const at::Tensor* counts = find_tensor(state, kWaiting + planner.sites()[s].name);
+    if (counts != nullptr && counts->numel() == static_cast<std::int64_t>(loaded.waiting[s].size())) {
+      const at::Tensor values = counts->to(at::kInt).contiguous();
+      const auto* first = values.const_data_ptr<std::int32_t>();
+      loaded.waiting[s].assign(first, first + values.numel());
+    }
+  }
+  planner.adopt(std::move(loaded));
 }
 
 }  // namespace slicereduce

@@ -5,7 +5,7 @@
 
 #include "core/state_dict.hpp"
 #include "models/network.hpp"
-#include "sampling/plan.hpp"
+#include "sampling/planner.hpp"
 
 namespace slicereduce {
 
@@ -38,5 +38,10 @@ void load_statistics(const Network& network, NormStatistics& statistics, const S
 [[nodiscard]] StateDict plan_state(std::span<const Site> sites, const Plan& plan);
 [[nodiscard]] Plan plan_from_state(std::span<const Site> sites, const StateDict& state,
                                    std::string_view where);
+
+/// All that a planner remembers: its plan and, as `waiting.<site>` (int32), what it counts. Back into
+/// `planner`, which goes on at `ratio`; it starts counting where the file has no counts of its kind.
+[[nodiscard]] StateDict planner_state(const Planner& planner);
+void load_planner(Planner& planner, double ratio, const StateDict& state, std::string_view where);
 
 }  // namespace slicereduce

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "sampling/indexed.hpp"
+
 namespace slicereduce {
 
 namespace {
@@ -42,17 +44,46 @@ void ColumnSquares::add_to(std::span<double> totals) const {
   }
 }
 
+ColumnSquares column_squares(const SlicedParameter& parameter) {
+  ColumnSquares squares(parameter.shape);
+  const auto* weights = parameter.value.const_data_ptr<float>();
+  const std::int64_t width = squares.row_numel();
+  for (std::int64_t block = 0; block < squares.blocks(); ++block) {
+    std::vector<float> of_row(width, 0.0F);
+    for (std::int64_t row = squares.first_row(block); row < squares.end_row(block); ++row) {
+      for (std::int64_t i = 0; i < width; ++i) {
+        of_row[i] += weights[row * width + i] * weights[row * width + i];
+      }
+    }
+    squares.finish(block, of_row);
+  }
+  return squares;
+}
+
 std::vector<std::vector<float>> site_norms(std::span<const Site> sites,
-                                           std::span<const ParameterShape* const> shapes,
+                                           std::span<const SlicedParameter> parameters) {
+  if (!parameters.empty() && !parameters.front().value.is_cpu()) {
+    return indexed::site_norms(sites, parameters);
+  }
+  std::vector<ColumnSquares> squares;
+  for (const auto& parameter : parameters) {
+    squares.push_back(column_squares(parameter));
+  }
+  return site_norms(sites, parameters, squares);
+}
+
+std::vector<std::vector<float>> site_norms(std::span<const Site> sites,
+                                           std::span<const SlicedParameter> parameters,
                                            std::span<const ColumnSquares> squares) {
   std::vector<std::vector<double>> totals;
   for (const auto& site : sites) {
     totals.emplace_back(site.channels, 0.0);
   }
-  for (std::size_t p = 0; p < shapes.size(); ++p) {
+  for (std::size_t p = 0; p < parameters.size(); ++p) {
+    const auto& shape = parameters[p].shape;
     // A vector's columns are its own channels, not inputs that it reads.
-    if (shapes[p]->column_site && !shapes[p]->vector) {
-      squares[p].add_to(totals[*shapes[p]->column_site]);
+    if (shape.column_site && !shape.vector) {
+      squares[p].add_to(totals[*shape.column_site]);
     }
   }
   std::vector<std::vector<float>> norms;

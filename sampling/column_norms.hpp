@@ -33,10 +33,17 @@ class ColumnSquares {
   std::vector<float> sums_;  // [blocks, columns]
 };
 
-/// sqrt of the sums of each site over the parameters that read it. `squares[p]` belongs to
-/// `shapes[p]`; parameters that read no site are passed over.
+/// The squares of one parameter as it is.
+[[nodiscard]] ColumnSquares column_squares(const SlicedParameter& parameter);
+
+/// The norm of each channel of each site, over all weights that read it: sqrt(sum of squares of the columns).
+/// On any device. A slow reference for what SGD yields in passing, and the start of a run.
 [[nodiscard]] std::vector<std::vector<float>> site_norms(std::span<const Site> sites,
-                                                         std::span<const ParameterShape* const> shapes,
+                                                         std::span<const SlicedParameter> parameters);
+
+/// The same from squares that are known. `squares[p]` belongs to `parameters[p]`.
+[[nodiscard]] std::vector<std::vector<float>> site_norms(std::span<const Site> sites,
+                                                         std::span<const SlicedParameter> parameters,
                                                          std::span<const ColumnSquares> squares);
 
 }  // namespace slicereduce

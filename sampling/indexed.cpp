@@ -3,6 +3,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/_fused_sgd.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <c10/core/GradMode.h>
@@ -114,7 +115,27 @@ at::Tensor give_back(const at::Tensor& taken, const at::Tensor& passed, const Pl
   return with_channels_second(sum.to(taken.scalar_type()));
 }
 
-void update(std::span<SlicedParameter> parameters, std::span<const at::Tensor> momentum,
+at::Tensor take_owed(const at::Tensor& owed, const ParameterShape& shape, const PlacedPlan& plan,
+                     const at::Tensor& gradient) {
+  const bool is_dense = gradient.defined() && gradient.numel() == shape.numel();
+  if (is_dense) {
+    owed.add_(gradient);
+  }
+  const at::Tensor taken = at::empty(shape.compact_sizes(plan.plan()), owed.options());
+  indexed::gather_slices({.shape = shape, .value = owed}, plan, taken);
+  owed.sub_(indexed::scatter_slices(shape, plan, taken));
+  if (gradient.defined() && !is_dense) {
+    taken.add_(gradient.view(taken.sizes()));
+  }
+  return taken;
+}
+
+void owe(const at::Tensor& owed, const ParameterShape& shape, const PlacedPlan& plan,
+         const at::Tensor& unsent) {
+  owed.add_(indexed::scatter_slices(shape, plan, unsent));
+}
+
+void update(std::span<const SlicedParameter> parameters, std::span<const at::Tensor> momentum,
             const PlacedPlan& plan, std::span<const at::Tensor> gradients, const SgdConfig& config,
             double lr) {
   const c10::NoGradGuard no_grad;

@@ -28,8 +28,14 @@ void gather_slices(const SlicedParameter& parameter, const PlacedPlan& plan, con
 /// Its gradient: `passed` (zero where undefined) plus `taken` times the scale, in the kept channels.
 [[nodiscard]] at::Tensor give_back(const at::Tensor& taken, const at::Tensor& passed, const PlacedSet& set);
 
+/// ErrorFeedback::take and give_back for a parameter that `plan` cuts, with memory.
+[[nodiscard]] at::Tensor take_owed(const at::Tensor& owed, const ParameterShape& shape,
+                                   const PlacedPlan& plan, const at::Tensor& gradient);
+void owe(const at::Tensor& owed, const ParameterShape& shape, const PlacedPlan& plan,
+         const at::Tensor& unsent);
+
 /// SlicedSgd::apply without the norms. Gradients may come from another device.
-void update(std::span<SlicedParameter> parameters, std::span<const at::Tensor> momentum,
+void update(std::span<const SlicedParameter> parameters, std::span<const at::Tensor> momentum,
             const PlacedPlan& plan, std::span<const at::Tensor> gradients, const SgdConfig& config,
             double lr);
 

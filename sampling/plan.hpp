@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -11,10 +12,15 @@
 namespace slicereduce {
 
 /// A place in a network where channels are chosen: the input of one convolution, or of several that
-/// share their input.
+/// share their input; or, where only gradients are cut, the columns or the rows of one parameter.
 struct Site {
   std::string name;
   std::int64_t channels = 0;
+  /// Keeps a group of neighbours, each group in its turn, instead of what a sampler draws.
+  bool in_turn = false;
+  /// The site of the same parameter's rows, if those go in turn. A column that is kept with one group of rows
+  /// still waits with the others, so its waits are counted group by group.
+  std::optional<std::size_t> row_site;
 };
 
 /// Which channels every site keeps in a step. The same on every rank.
@@ -30,8 +36,8 @@ struct Plan {
   bool operator==(const Plan&) const = default;
 };
 
-/// Draws each site's set. `norms[s]` has one value a channel of site s. A function of its arguments:
-/// site s of step t draws from the random stream (seed, plan, t, s).
+/// Draws each site's set with a sampler that does not count draws. `norms[s]` has one value a channel of site
+/// s. A function of its arguments: site s of step t draws from the random stream (seed, plan, t, s).
 [[nodiscard]] Plan draw_plan(std::span<const Site> sites, std::span<const std::vector<float>> norms,
                              const Sampler& sampler, const SampleSize& size, std::uint64_t seed,
                              std::uint64_t step);

@@ -1,9 +1,24 @@
 #include "sampling/planner.hpp"
 
+#include <numeric>
+
 #include "core/error.hpp"
 #include "core/text.hpp"
 
 namespace slicereduce {
+
+namespace {
+
+void count_draw(const ChannelSet& set, std::span<std::uint32_t> waiting) {
+  for (auto& draws : waiting) {
+    ++draws;
+  }
+  for (const std::int32_t channel : set.kept) {
+    waiting[channel] = 0;
+  }
+}
+
+}  // namespace
 
 void SamplingConfig::validate() const {
   size.validate();
@@ -12,34 +27,82 @@ void SamplingConfig::validate() const {
     throw Error(ErrorKind::usage,
                 concat("resample_every = ", resample_every, ": expected at least 1 (--resample-every)"));
   }
+  require(row_groups >= 1, "rows are cut into no groups");
+}
+
+ChannelSet neighbours(std::int64_t channels, std::int64_t groups, std::int64_t group) {
+  const std::int64_t first = channels * group / groups;
+  const std::int64_t end = channels * (group + 1) / groups;
+  ChannelSet set{.channels = channels, .kept = {}, .scale = {}};
+  set.kept.resize(end - first);
+  std::iota(set.kept.begin(), set.kept.end(), static_cast<std::int32_t>(first));
+  return set;
 }
 
 Planner::Planner(std::vector<Site> sites, const SamplingConfig& config, std::uint64_t seed)
-    : sites_(std::move(sites)),
-      config_(config),
-      seed_(seed),
-      sampler_(make_sampler(config.sampler)),
-      plan_(Plan::full(sites_)) {}
-
-const Plan& Planner::plan(std::uint64_t step, double ratio, std::span<const std::vector<float>> norms) {
-  if (ratio == ratio_ && step % static_cast<std::uint64_t>(config_.resample_every) != 0) {
-    return plan_;
+    : sites_(std::move(sites)), config_(config), seed_(seed), sampler_(make_sampler(config.sampler)) {
+  state_.plan = Plan::full(sites_);
+  if (sampler_->counts_draws()) {
+    for (const auto& site : sites_) {
+      const std::int64_t groups = site.row_site ? config_.row_groups : 1;
+      state_.waiting.emplace_back(site.in_turn ? 0 : groups * site.channels, 0);
+    }
   }
-  ratio_ = ratio;
-  if (ratio == 1.0) {
-    plan_ = Plan::full(sites_);
-  } else {
-    SampleSize size = config_.size;
-    size.ratio = ratio;
-    plan_ = draw_plan(sites_, norms, *sampler_, size, seed_, step);
-  }
-  return plan_;
 }
 
-void Planner::adopt(Plan plan, double ratio) {
-  require(plan.sets.size() == sites_.size(), "a plan of another network");
-  plan_ = std::move(plan);
-  ratio_ = ratio;
+std::int64_t Planner::group_of(std::uint64_t step) const {
+  const std::uint64_t draw = step / static_cast<std::uint64_t>(config_.resample_every);
+  return static_cast<std::int64_t>(draw % static_cast<std::uint64_t>(config_.row_groups));
+}
+
+const Plan& Planner::plan(std::uint64_t step, double ratio, std::span<const std::vector<float>> norms) {
+  require(sites_.size() == norms.size(), "a plan needs the norms of every site");
+  if (ratio == state_.ratio && step % static_cast<std::uint64_t>(config_.resample_every) != 0) {
+    return state_.plan;
+  }
+  state_.ratio = ratio;
+  SampleSize size = config_.size;
+  size.ratio = ratio;
+  for (std::size_t site = 0; site < sites_.size(); ++site) {
+    state_.plan.sets[site] = draw(site, norms[site], size, step);
+  }
+  return state_.plan;
+}
+
+ChannelSet Planner::draw(std::size_t site, std::span<const float> norms, const SampleSize& size,
+                         std::uint64_t step) {
+  const std::int64_t group = group_of(step);
+  const std::int64_t channels = sites_[site].channels;
+  if (sites_[site].in_turn) {
+    return neighbours(channels, config_.row_groups, group);
+  }
+  const auto waiting = this->waiting(site, sites_[site].row_site ? group : 0);
+  RandomStream random(seed_, RandomPurpose::plan, step, site);
+  // Nothing is sampled at ratio 1, whatever a sampler that draws with replacement would make of it.
+  ChannelSet set = size.ratio == 1.0 ? ChannelSet::all(channels)
+                                     : sampler_->draw({.norms = norms, .waiting = waiting}, size, random);
+  set.check();
+  if (!waiting.empty()) {
+    count_draw(set, waiting);
+  }
+  return set;
+}
+
+std::span<std::uint32_t> Planner::waiting(std::size_t site, std::int64_t group) {
+  if (state_.waiting.empty()) {
+    return {};
+  }
+  const std::int64_t channels = sites_[site].channels;
+  return std::span(state_.waiting[site]).subspan(group * channels, channels);
+}
+
+void Planner::adopt(PlannerState state) {
+  require(state.plan.sets.size() == sites_.size(), "a plan of another network");
+  require(state.waiting.size() == state_.waiting.size(), "a plan of another sampler");
+  for (std::size_t site = 0; site < state.waiting.size(); ++site) {
+    require(state.waiting[site].size() == state_.waiting[site].size(), "a plan of other sites");
+  }
+  state_ = std::move(state);
 }
 
 }  // namespace slicereduce

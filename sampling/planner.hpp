@@ -15,9 +15,20 @@ struct SamplingConfig {
   std::string sampler = "topk";
   SampleSize size;
   std::int64_t resample_every = 1;  ///< steps that share a plan
+  std::int64_t row_groups = 1;      ///< that rows are cut into, at sites that go in turn
 
   /// Throws Error(usage) naming the option, its value and its range.
   void validate() const;
+};
+
+/// All that a planner remembers from step to step.
+struct PlannerState {
+  Plan plan;         ///< handed out last: what the sampled network is now
+  double ratio = 0;  ///< of that plan; 0 before the first
+  /// By site, for a sampler that counts draws: since each channel was kept, [row groups, channels].
+  std::vector<std::vector<std::uint32_t>> waiting;
+
+  bool operator==(const PlannerState&) const = default;
 };
 
 /// Hands out the plan of each step: drawn anew every `resample_every` steps, or when the ratio changes.
@@ -27,23 +38,31 @@ class Planner {
 
   /// The plan of `step` at `ratio`; `norms` of the weights as they are. Steps come in order.
   const Plan& plan(std::uint64_t step, double ratio, std::span<const std::vector<float>> norms);
-  /// The plan handed out last: what the sampled network is now.
-  [[nodiscard]] const Plan& current() const { return plan_; }
-  /// Of that plan; 0 before the first.
-  [[nodiscard]] double ratio() const { return ratio_; }
-  /// Goes on with a plan from elsewhere: a checkpoint's, or another rank's.
-  void adopt(Plan plan, double ratio);
+  [[nodiscard]] const Plan& current() const { return state_.plan; }
+  [[nodiscard]] double ratio() const { return state_.ratio; }
+
+  [[nodiscard]] const PlannerState& state() const { return state_; }
+  /// Goes on with a state from elsewhere: a checkpoint's, or another rank's. Throws Error(invariant) for one
+  /// of other sites.
+  void adopt(PlannerState state);
 
   [[nodiscard]] std::span<const Site> sites() const { return sites_; }
   [[nodiscard]] const Sampler& sampler() const { return *sampler_; }
 
  private:
+  [[nodiscard]] ChannelSet draw(std::size_t site, std::span<const float> norms, const SampleSize& size,
+                                std::uint64_t step);
+  [[nodiscard]] std::span<std::uint32_t> waiting(std::size_t site, std::int64_t group);
+  [[nodiscard]] std::int64_t group_of(std::uint64_t step) const;
+
   std::vector<Site> sites_;
   SamplingConfig config_;
   std::uint64_t seed_;
   std::unique_ptr<Sampler> sampler_;
-  Plan plan_;
-  double ratio_ = 0;
+  PlannerState state_;
 };
+
+/// Group `group` of `groups` of neighbouring channels, as equal as they can be.
+[[nodiscard]] ChannelSet neighbours(std::int64_t channels, std::int64_t groups, std::int64_t group);
 
 }  // namespace slicereduce

@@ -45,9 +45,9 @@ ChannelSet largest(std::span<const Score> scores, std::int64_t k) {
 
 class TopK final : public Sampler {
  public:
-  [[nodiscard]] ChannelSet draw(std::span<const float> norms, const SampleSize& size,
+  [[nodiscard]] ChannelSet draw(const Candidates& candidates, const SampleSize& size,
                                 RandomStream& /*random*/) const override {
-    return largest(norms, size.kept(static_cast<std::int64_t>(norms.size())));
+    return largest(candidates.norms, size.kept(candidates.channels()));
   }
   [[nodiscard]] bool settles() const override { return true; }
   [[nodiscard]] bool fixed_size() const override { return true; }
@@ -55,13 +55,13 @@ class TopK final : public Sampler {
 
 class Gumbel final : public Sampler {
  public:
-  [[nodiscard]] ChannelSet draw(std::span<const float> norms, const SampleSize& size,
+  [[nodiscard]] ChannelSet draw(const Candidates& candidates, const SampleSize& size,
                                 RandomStream& random) const override {
-    std::vector<double> scores = probabilities(norms);
+    std::vector<double> scores = probabilities(candidates.norms);
     for (double& score : scores) {
       score = std::log(score) - std::log(-std::log(random.uniform()));
     }
-    return largest(std::span<const double>(scores), size.kept(static_cast<std::int64_t>(norms.size())));
+    return largest(std::span<const double>(scores), size.kept(candidates.channels()));
   }
   [[nodiscard]] bool settles() const override { return false; }
   [[nodiscard]] bool fixed_size() const override { return true; }
@@ -69,11 +69,11 @@ class Gumbel final : public Sampler {
 
 class Proportional final : public Sampler {
  public:
-  [[nodiscard]] ChannelSet draw(std::span<const float> norms, const SampleSize& size,
+  [[nodiscard]] ChannelSet draw(const Candidates& candidates, const SampleSize& size,
                                 RandomStream& random) const override {
-    const auto channels = static_cast<std::int64_t>(norms.size());
+    const std::int64_t channels = candidates.channels();
     const std::int64_t k = size.kept(channels);
-    const std::vector<double> p = probabilities(norms);
+    const std::vector<double> p = probabilities(candidates.norms);
     std::vector<double> cumulated(p.size());
     std::partial_sum(p.begin(), p.end(), cumulated.begin());
     std::vector<int> counts(p.size(), 0);
@@ -97,11 +97,11 @@ class Proportional final : public Sampler {
 
 class Bernoulli final : public Sampler {
  public:
-  [[nodiscard]] ChannelSet draw(std::span<const float> norms, const SampleSize& size,
+  [[nodiscard]] ChannelSet draw(const Candidates& candidates, const SampleSize& size,
                                 RandomStream& random) const override {
-    const auto channels = static_cast<std::int64_t>(norms.size());
+    const std::int64_t channels = candidates.channels();
     const auto k = static_cast<double>(size.kept(channels));
-    const std::vector<double> p = probabilities(norms);
+    const std::vector<double> p = probabilities(candidates.norms);
     ChannelSet set{.channels = channels, .kept = {}, .scale = {}};
     for (std::size_t c = 0; c < p.size(); ++c) {
       const double q = std::min(1.0, k * p[c]);
@@ -111,7 +111,7 @@ class Bernoulli final : public Sampler {
       }
     }
     // A network cannot run on nothing. As rare as prod(1 - q_c), about exp(-k).
-    return set.kept.empty() ? largest(norms, 1) : set;
+    return set.kept.empty() ? largest(candidates.norms, 1) : set;
   }
   [[nodiscard]] bool settles() const override { return false; }
   [[nodiscard]] bool fixed_size() const override { return false; }
@@ -119,9 +119,9 @@ class Bernoulli final : public Sampler {
 
 class Uniform final : public Sampler {
  public:
-  [[nodiscard]] ChannelSet draw(std::span<const float> norms, const SampleSize& size,
+  [[nodiscard]] ChannelSet draw(const Candidates& candidates, const SampleSize& size,
                                 RandomStream& random) const override {
-    ChannelSet set = ChannelSet::all(static_cast<std::int64_t>(norms.size()));
+    ChannelSet set = ChannelSet::all(candidates.channels());
     const std::int64_t k = size.kept(set.channels);
     for (std::int64_t i = 0; i < k; ++i) {
       std::swap(set.kept[i], set.kept[i + static_cast<std::int64_t>(random.below(set.channels - i))]);
@@ -136,9 +136,9 @@ class Uniform final : public Sampler {
 
 class Adaptive final : public Sampler {
  public:
-  [[nodiscard]] ChannelSet draw(std::span<const float> norms, const SampleSize& size,
+  [[nodiscard]] ChannelSet draw(const Candidates& candidates, const SampleSize& size,
                                 RandomStream& /*random*/) const override {
-    std::vector<float> sorted(norms.begin(), norms.end());
+    std::vector<float> sorted(candidates.norms.begin(), candidates.norms.end());
     std::sort(sorted.begin(), sorted.end(), std::greater<>());
     const double target = size.ratio * std::accumulate(sorted.begin(), sorted.end(), 0.0);
     double held = 0;
@@ -146,10 +146,53 @@ class Adaptive final : public Sampler {
     while (k < static_cast<std::int64_t>(sorted.size()) && held < target) {
       held += sorted[k++];
     }
-    return largest(norms, size.bounded(k, static_cast<std::int64_t>(norms.size())));
+    return largest(candidates.norms, size.bounded(k, candidates.channels()));
   }
   [[nodiscard]] bool settles() const override { return true; }
   [[nodiscard]] bool fixed_size() const override { return false; }
+};
+
+/// Turns (of ceil(C / k) draws, in which each channel could have been kept once) that a channel may wait.
+constexpr std::int64_t kLongestWaitTurns = 4;
+
+std::int64_t turn(std::int64_t channels, std::int64_t k) { return (channels + k - 1) / k; }
+
+/// A channel's weight says how much its slice of the gradient matters, its wait how much of it has gathered.
+/// One of small weight would wait for a very long time, so those that are overdue go first, the oldest before
+/// the others: at most C of them, they are through after another turn.
+class Aged final : public Sampler {
+ public:
+  [[nodiscard]] ChannelSet draw(const Candidates& candidates, const SampleSize& size,
+                                RandomStream& /*random*/) const override {
+    struct Score {
+      std::uint32_t overdue;
+      double product;
+      auto operator<=>(const Score&) const = default;
+    };
+    const std::int64_t k = size.kept(candidates.channels());
+    const auto limit = static_cast<std::uint32_t>(kLongestWaitTurns * turn(candidates.channels(), k));
+    std::vector<Score> scores(candidates.norms.size());
+    for (std::size_t c = 0; c < scores.size(); ++c) {
+      const std::uint32_t waited = candidates.waiting[c];
+      scores[c] = {.overdue = waited >= limit ? waited : 0,
+                   .product = static_cast<double>(candidates.norms[c]) * (waited + 1.0)};
+    }
+    return largest(std::span<const Score>(scores), k);
+  }
+  [[nodiscard]] bool settles() const override { return false; }
+  [[nodiscard]] bool fixed_size() const override { return true; }
+  [[nodiscard]] bool counts_draws() const override { return true; }
+};
+
+class Cyclic final : public Sampler {
+ public:
+  [[nodiscard]] ChannelSet draw(const Candidates& candidates, const SampleSize& size,
+                                RandomStream& /*random*/) const override {
+    return largest(candidates.waiting, size.kept(candidates.channels()));
+  }
+  [[nodiscard]] bool settles() const override { return false; }
+  [[nodiscard]] bool fixed_size() const override { return true; }
+  [[nodiscard]] bool counts_draws() const override { return true; }
 };
 
 using Maker = std::unique_ptr<Sampler> (*)();
@@ -162,7 +205,8 @@ std::unique_ptr<Sampler> make() {
 const std::map<std::string, Maker>& makers() {
   static const std::map<std::string, Maker> kMakers{
       {"topk", make<TopK>},           {"gumbel", make<Gumbel>},   {"proportional", make<Proportional>},
-      {"bernoulli", make<Bernoulli>}, {"uniform", make<Uniform>}, {"adaptive", make<Adaptive>}};
+      {"bernoulli", make<Bernoulli>}, {"uniform", make<Uniform>}, {"adaptive", make<Adaptive>},
+      {"aged", make<Aged>},           {"cyclic", make<Cyclic>}};
   return kMakers;
 }
 
@@ -204,9 +248,13 @@ std::unique_ptr<Sampler> make_sampler(const std::string& name) {
   return found->second();
 }
 
+std::int64_t longest_wait(std::int64_t channels, std::int64_t k) {
+  return (kLongestWaitTurns + 1) * turn(channels, k) + 1;
+}
+
 const std::vector<std::string>& sampler_names() {
-  static const std::vector<std::string> kNames{"topk",      "gumbel",  "proportional",
-                                               "bernoulli", "uniform", "adaptive"};
+  static const std::vector<std::string> kNames{"topk",    "gumbel",   "proportional", "bernoulli",
+                                               "uniform", "adaptive", "aged",         "cyclic"};
   return kNames;
 }
 

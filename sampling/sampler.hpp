@@ -26,6 +26,16 @@ struct SampleSize {
   [[nodiscard]] std::int64_t bounded(std::int64_t k, std::int64_t channels) const;
 };
 
+/// The channels of a site that a sampler chooses from.
+struct Candidates {
+  std::span<const float> norms;  ///< |w_c| >= 0 of the weights that read each channel
+  /// Draws since each channel was kept last. Read by samplers of that kind alone; see
+  /// Sampler::counts_draws().
+  std::span<const std::uint32_t> waiting;
+
+  [[nodiscard]] std::int64_t channels() const { return static_cast<std::int64_t>(norms.size()); }
+};
+
 /// Chooses a site's channels from the norms of the weights that read them: p_c below is
 /// |w_c| / sum |w|. A pure function of its arguments, so that ranks that share weights and seed choose
 /// the same channels without a message.
@@ -36,14 +46,16 @@ class Sampler {
   Sampler(const Sampler&) = delete;
   Sampler& operator=(const Sampler&) = delete;
 
-  /// `norms` has one value >= 0 a channel. Returns a set that passes ChannelSet::check().
-  [[nodiscard]] virtual ChannelSet draw(std::span<const float> norms, const SampleSize& size,
+  /// Returns a set that passes ChannelSet::check().
+  [[nodiscard]] virtual ChannelSet draw(const Candidates& candidates, const SampleSize& size,
                                         RandomStream& random) const = 0;
   /// Whether its sets come to rest as the weights do: then the sampled network is the result.
   [[nodiscard]] virtual bool settles() const = 0;
   /// Whether a set's size depends on ratio and channels alone, so that the bytes of a step can be told
   /// before.
   [[nodiscard]] virtual bool fixed_size() const = 0;
+  /// Whether it reads Candidates::waiting: then no channel waits for ever, see longest_wait().
+  [[nodiscard]] virtual bool counts_draws() const { return false; }
 };
 
 /// `topk` the k largest norms, ties to the lower index (the paper's choice for several nodes).
@@ -52,8 +64,13 @@ class Sampler {
 /// `bernoulli` each channel with q_c = min(1, k p_c), scaled by 1 / q_c: unbiased, of random size.
 /// `uniform` k without replacement, all alike, unscaled (batch norm absorbs the constant).
 /// `adaptive` the smallest set that holds `ratio` of the sum of the norms.
+/// `aged` the k largest of norm x (draws waited + 1), those that waited for 4 ceil(C / k) draws first.
+/// `cyclic` the k that waited longest, ties to the lower index: all in turn.
 /// Throws Error(usage) for another name, listing these.
 [[nodiscard]] std::unique_ptr<Sampler> make_sampler(const std::string& name);
 [[nodiscard]] const std::vector<std::string>& sampler_names();
+
+/// With a sampler that counts draws, each of `channels` is kept at least once in so many draws of k.
+[[nodiscard]] std::int64_t longest_wait(std::int64_t channels, std::int64_t k);
 
 }  // namespace slicereduce

@@ -7,7 +7,6 @@
 #include <numeric>
 
 #include "core/error.hpp"
-#include "sampling/column_norms.hpp"
 #include "sampling/columns.hpp"
 #include "sampling/indexed.hpp"
 
@@ -84,6 +83,16 @@ std::int64_t ParameterShape::compact_numel(const Plan& plan) const {
 
 bool ParameterShape::whole(const Plan& plan) const { return compact_numel(plan) == numel(); }
 
+Placement place(const ParameterShape& shape, const Plan& plan) {
+  Placement placement{.compact_row = std::vector<std::int64_t>(shape.rows(), -1),
+                      .columns = kept_or_all(plan, shape.column_site, shape.columns())};
+  const auto rows = kept_or_all(plan, shape.row_site, shape.rows());
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    placement.compact_row[rows[r]] = static_cast<std::int64_t>(r);
+  }
+  return placement;
+}
+
 void gather_slices(const SlicedParameter& parameter, const PlacedPlan& placed, const at::Tensor& leaf) {
   const Plan& plan = placed.plan();
   require(leaf.sizes() == at::IntArrayRef(parameter.shape.compact_sizes(plan)),
@@ -120,31 +129,6 @@ at::Tensor scatter_slices(const ParameterShape& shape, const PlacedPlan& placed,
       require(false, "gradients are float, bfloat16 or half");
   }
   return dense;
-}
-
-std::vector<std::vector<float>> site_norms(std::span<const Site> sites,
-                                           std::span<const SlicedParameter> parameters) {
-  if (!parameters.empty() && !parameters.front().value.is_cpu()) {
-    return indexed::site_norms(sites, parameters);
-  }
-  std::vector<const ParameterShape*> shapes;
-  std::vector<ColumnSquares> squares;
-  for (const auto& parameter : parameters) {
-    shapes.push_back(&parameter.shape);
-    auto& sums = squares.emplace_back(parameter.shape);
-    const auto* weights = parameter.value.const_data_ptr<float>();
-    const std::int64_t width = sums.row_numel();
-    for (std::int64_t block = 0; block < sums.blocks(); ++block) {
-      std::vector<float> of_row(width, 0.0F);
-      for (std::int64_t row = sums.first_row(block); row < sums.end_row(block); ++row) {
-        for (std::int64_t i = 0; i < width; ++i) {
-          of_row[i] += weights[row * width + i] * weights[row * width + i];
-        }
-      }
-      sums.finish(block, of_row);
-    }
-  }
-  return site_norms(sites, shapes, squares);
 }
 
 }  // namespace slicereduce

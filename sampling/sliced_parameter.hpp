@@ -41,6 +41,13 @@ struct SlicedParameter {
   at::Tensor value;
 };
 
+/// Where a plan's rows and columns lie in one parameter.
+struct Placement {
+  std::vector<std::int64_t> compact_row;  ///< of each dense row: its compact row, or -1
+  std::vector<std::int32_t> columns;      ///< kept, ascending
+};
+[[nodiscard]] Placement place(const ParameterShape& shape, const Plan& plan);
+
 /// Copies the rows and columns that the plan keeps into `leaf` (compact sizes, float or bfloat16,
 /// contiguous), rounding to its type. All on one device.
 void gather_slices(const SlicedParameter& parameter, const PlacedPlan& placed, const at::Tensor& leaf);
@@ -49,10 +56,5 @@ void gather_slices(const SlicedParameter& parameter, const PlacedPlan& placed, c
 /// shaped, contiguous) in the kept places and zero elsewhere, on the same device.
 [[nodiscard]] at::Tensor scatter_slices(const ParameterShape& shape, const PlacedPlan& placed,
                                         const at::Tensor& compact);
-
-/// The norm of each channel of each site, over all weights that read it: sqrt(sum of squares of the
-/// columns). A slow reference for what SGD yields in passing, and the start of a run.
-[[nodiscard]] std::vector<std::vector<float>> site_norms(std::span<const Site> sites,
-                                                         std::span<const SlicedParameter> parameters);
 
 }  // namespace slicereduce

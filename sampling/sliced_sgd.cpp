@@ -13,24 +13,6 @@ namespace slicereduce {
 
 namespace {
 
-/// Where a plan's rows and columns lie in one parameter.
-struct Placement {
-  std::vector<std::int64_t> compact_row;  // of each dense row: its compact row, or -1
-  std::vector<std::int32_t> columns;      // kept
-};
-
-Placement place(const ParameterShape& shape, const Plan& plan) {
-  Placement placement;
-  placement.compact_row.assign(shape.rows(), -1);
-  const auto rows = shape.row_site ? plan.sets[*shape.row_site].kept : ChannelSet::all(shape.rows()).kept;
-  for (std::size_t r = 0; r < rows.size(); ++r) {
-    placement.compact_row[rows[r]] = static_cast<std::int64_t>(r);
-  }
-  placement.columns =
-      shape.column_site ? plan.sets[*shape.column_site].kept : ChannelSet::all(shape.columns()).kept;
-  return placement;
-}
-
 struct Step {
   float lr;
   float momentum;
@@ -69,23 +51,34 @@ SlicedSgd::SlicedSgd(std::span<SlicedParameter> parameters, std::span<const Site
     : parameters_(parameters), sites_(sites), config_(config) {
   for (const auto& parameter : parameters_) {
     momentum_.push_back(at::zeros_like(parameter.value));
-    shapes_.push_back(&parameter.shape);
     squares_.emplace_back(parameter.shape);
   }
   refresh_norms();
 }
 
-void SlicedSgd::refresh_norms() { norms_ = site_norms(sites_, parameters_); }
+bool SlicedSgd::on_cpu() const { return parameters_.empty() || parameters_.front().value.is_cpu(); }
+
+void SlicedSgd::refresh_norms() {
+  if (!on_cpu()) {
+    norms_ = indexed::site_norms(sites_, parameters_);
+    return;
+  }
+  for (std::size_t p = 0; p < parameters_.size(); ++p) {
+    squares_[p] = column_squares(parameters_[p]);
+  }
+  norms_ = site_norms(sites_, parameters_, squares_);
+}
 
 struct SlicedSgd::Block {
   std::size_t parameter;
+  const ParameterShape* shape;
   std::int64_t index;
   const Placement* placement;
 };
 
 template <typename Gradient>
 void SlicedSgd::update_block(const Block& block, const Gradient* gradient, double lr) {
-  const auto& shape = *shapes_[block.parameter];
+  const auto& shape = *block.shape;
   auto& squares = squares_[block.parameter];
   const auto& [compact_row, kept] = *block.placement;
   const bool decays = config_.decay_vectors || !shape.vector;
@@ -116,27 +109,39 @@ void SlicedSgd::update_block(const Block& block, const Gradient* gradient, doubl
 }
 
 void SlicedSgd::apply(const PlacedPlan& plan, std::span<const at::Tensor> gradients, double lr) {
-  require(gradients.size() == parameters_.size(), "SGD needs a gradient for every parameter");
+  apply(parameters_, plan, gradients, lr);
+}
+
+void SlicedSgd::apply(std::span<const SlicedParameter> cut, const PlacedPlan& plan,
+                      std::span<const at::Tensor> gradients, double lr) {
+  require(gradients.size() == parameters_.size() && cut.size() == parameters_.size(),
+          "SGD needs a gradient for every parameter");
   for (std::size_t p = 0; p < parameters_.size(); ++p) {
-    require(gradients[p].numel() == shapes_[p]->compact_numel(plan.plan()),
+    require(gradients[p].numel() == cut[p].shape.compact_numel(plan.plan()),
             "a gradient has another size than its plan");
   }
-  if (parameters_.empty() || parameters_.front().value.is_cpu()) {
-    apply_on_cpu(plan.plan(), gradients, lr);
+  if (on_cpu()) {
+    apply_on_cpu(cut, plan.plan(), gradients, lr);
   } else {
-    indexed::update(parameters_, momentum_, plan, gradients, config_, lr);
+    indexed::update(cut, momentum_, plan, gradients, config_, lr);
     refresh_norms();
   }
 }
 
-void SlicedSgd::apply_on_cpu(const Plan& plan, std::span<const at::Tensor> gradients, double lr) {
+std::vector<std::vector<float>> SlicedSgd::norms(std::span<const Site> sites,
+                                                 std::span<const SlicedParameter> cut) const {
+  return on_cpu() ? site_norms(sites, cut, squares_) : indexed::site_norms(sites, cut);
+}
+
+void SlicedSgd::apply_on_cpu(std::span<const SlicedParameter> cut, const Plan& plan,
+                             std::span<const at::Tensor> gradients, double lr) {
   std::vector<Placement> placements;
   placements.reserve(parameters_.size());
   std::vector<Block> blocks;
   for (std::size_t p = 0; p < parameters_.size(); ++p) {
-    placements.push_back(place(*shapes_[p], plan));
+    placements.push_back(place(cut[p].shape, plan));
     for (std::int64_t block = 0; block < squares_[p].blocks(); ++block) {
-      blocks.push_back({.parameter = p, .index = block, .placement = &placements[p]});
+      blocks.push_back({.parameter = p, .shape = &cut[p].shape, .index = block, .placement = &placements[p]});
     }
   }
   at::parallel_for(0, static_cast<std::int64_t>(blocks.size()), 1, [&](std::int64_t begin, std::int64_t end) {
@@ -157,7 +162,7 @@ void SlicedSgd::apply_on_cpu(const Plan& plan, std::span<const at::Tensor> gradi
       }
     }
   });
-  norms_ = site_norms(sites_, shapes_, squares_);
+  norms_ = site_norms(sites_, parameters_, squares_);
 }
 
 }  // namespace slicereduce

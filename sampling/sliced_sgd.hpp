@@ -37,8 +37,16 @@ class SlicedSgd {
   /// or half; in host memory, or on the weights' device. Updates in place.
   void apply(const PlacedPlan& plan, std::span<const at::Tensor> gradients, double lr);
 
+  /// The same for gradients that are cut in another way: `cut[p]` is the parameter's tensor with the rows and
+  /// columns that `plan` speaks of.
+  void apply(std::span<const SlicedParameter> cut, const PlacedPlan& plan,
+             std::span<const at::Tensor> gradients, double lr);
+
   /// Of the weights as they are: see site_norms().
   [[nodiscard]] const std::vector<std::vector<float>>& norms() const { return norms_; }
+  /// The same for `sites` of parameters that are cut in another way.
+  [[nodiscard]] std::vector<std::vector<float>> norms(std::span<const Site> sites,
+                                                      std::span<const SlicedParameter> cut) const;
   /// After weights were set from outside.
   void refresh_norms();
 
@@ -47,7 +55,9 @@ class SlicedSgd {
 
  private:
   struct Block;
-  void apply_on_cpu(const Plan& plan, std::span<const at::Tensor> gradients, double lr);
+  [[nodiscard]] bool on_cpu() const;
+  void apply_on_cpu(std::span<const SlicedParameter> cut, const Plan& plan,
+                    std::span<const at::Tensor> gradients, double lr);
   template <typename Gradient>
   void update_block(const Block& block, const Gradient* gradient, double lr);
 
@@ -55,7 +65,6 @@ class SlicedSgd {
   std::span<const Site> sites_;
   SgdConfig config_;
   std::vector<at::Tensor> momentum_;
-  std::vector<const ParameterShape*> shapes_;
   std::vector<ColumnSquares> squares_;
   std::vector<std::vector<float>> norms_;
 };

@@ -5,8 +5,10 @@
 
 #include <fstream>
 
+#include "comm/in_process.hpp"
 #include "launcher/training_state.hpp"
 #include "tests/support/expect_error.hpp"
+#include "tests/support/in_process_ranks.hpp"
 #include "tests/support/temporary_folder.hpp"
 #include "tests/support/tiny_network.hpp"
 
@@ -21,6 +23,11 @@ TrainOptions tiny_options(std::uint64_t seed) {
   options.network.arch = "resnet20";
   options.seed = seed;
   return options;
+}
+
+Checkpoint saved(const TrainingState& state, Manifest manifest) {
+  InProcessGroup alone(1);
+  return state.checkpoint(std::move(manifest), alone.rank(0));
 }
 
 /// A state in which everything differs from a fresh one.
@@ -41,8 +48,8 @@ TEST(TrainingState, RestoresAllThatItSaved) {
   const TemporaryFolder folder;
   const auto state = used_state();
   const auto path = folder.path() / "a.ckpt";
-  save_checkpoint(
-      path, state->checkpoint({.version = "1", .seed = 1, .steps_per_epoch = 7, .options = "[train]\n"}));
+  save_checkpoint(path,
+                  saved(*state, {.version = "1", .seed = 1, .steps_per_epoch = 7, .options = "[train]\n"}));
   TrainingState other(tiny_options(2), 3, 10);
   const Checkpoint loaded = load_checkpoint(path);
   other.restore(loaded, path.string());
@@ -62,15 +69,64 @@ TEST(TrainingState, RestoresAllThatItSaved) {
   }
 }
 
+TrainOptions feedback_options() {
+  TrainOptions options = tiny_options(1);
+  options.network.mode = "feedback";
+  options.network.size.ratio = 0.25;
+  options.network.slice_output_ratio = 0.5;
+  return options;
+}
+
+/// After a few draws, with debts that tell ranks apart.
+void use_feedback(TrainingState& state, int rank) {
+  for (std::int64_t step = 0; step < 5; ++step) {
+    (void)state.plans(step, Mode::feedback, 0.25);
+  }
+  for (std::size_t p = 0; p < state.network.parameters().size(); ++p) {
+    if (!state.network.parameters()[p].shape.vector) {
+      state.memory->owed()[p] = at::full(state.network.parameters()[p].shape.sizes, 10.0 + rank);
+    }
+  }
+}
+
+TEST(TrainingState, RestoresEveryRanksDebtsAndTurns) {
+  Checkpoint checkpoint;
+  testing::run_ranks(2, [&](Communicator& communicator) {
+    TrainingState state(feedback_options(), 3, 10);
+    use_feedback(state, communicator.rank());
+    Checkpoint own = state.checkpoint({.version = "1"}, communicator);
+    if (communicator.rank() == 0) {
+      checkpoint = std::move(own);
+    }
+  });
+  for (int rank = 0; rank < 2; ++rank) {
+    TrainingState used(feedback_options(), 3, 10);
+    use_feedback(used, rank);
+    TrainingState restored(feedback_options(), 3, 10);
+    restored.restore(checkpoint, "a.ckpt", rank, 2);
+    EXPECT_EQ(restored.mode, Mode::feedback);
+    EXPECT_EQ(restored.slices->planner.state(), used.slices->planner.state());
+    for (std::size_t p = 0; p < used.memory->owed().size(); ++p) {
+      ASSERT_EQ(restored.memory->owed()[p].defined(), used.memory->owed()[p].defined());
+      EXPECT_TRUE(!used.memory->owed()[p].defined() ||
+                  at::equal(restored.memory->owed()[p], used.memory->owed()[p]));
+    }
+  }
+  // Three ranks share what two owed, and a run in another mode pays it.
+  TrainingState third(tiny_options(1), 3, 10);
+  third.restore(checkpoint, "a.ckpt", 2, 3);
+  EXPECT_EQ(third.memory->owed()[0].mean().item<double>(), 10.5);
+}
+
 TEST(TrainingState, RefusesAnotherNetworksCheckpoint) {
-  const Checkpoint saved = used_state()->checkpoint({.version = "1"});
+  const Checkpoint written = saved(*used_state(), {.version = "1"});
   TrainOptions options = tiny_options(1);
   options.network.arch = "resnet32";
   TrainingState deeper(options, 3, 10);
-  expect_error_from([&] { deeper.restore(saved, "a.ckpt"); }, ErrorKind::input,
+  expect_error_from([&] { deeper.restore(written, "a.ckpt"); }, ErrorKind::input,
                     "resnet20, but this run has resnet32");
   TrainingState more_classes(tiny_options(1), 3, 100);
-  expect_error_from([&] { more_classes.restore(saved, "a.ckpt"); }, ErrorKind::input, "classes 10");
+  expect_error_from([&] { more_classes.restore(written, "a.ckpt"); }, ErrorKind::input, "classes 10");
 }
 
 TEST(LoadNetwork, TakesTheRecalibratedStatisticsForTheExactNetwork) {
@@ -78,7 +134,7 @@ TEST(LoadNetwork, TakesTheRecalibratedStatisticsForTheExactNetwork) {
   const auto state = used_state();
   state->recalibrated = NormStatistics::initial(state->network.layout());
   state->recalibrated->mean[0].fill_(3);
-  save_checkpoint(folder.path() / "a.ckpt", state->checkpoint({.version = "1"}));
+  save_checkpoint(folder.path() / "a.ckpt", saved(*state, {.version = "1"}));
   const auto loaded = load_network(folder.path() / "a.ckpt");
   EXPECT_TRUE(loaded->recalibrated);
   EXPECT_EQ(loaded->exact_statistics.mean[0][0].item<float>(), 3);
@@ -92,7 +148,7 @@ TEST(CheckpointFolder, KeepsTheNewestAndTheBest) {
   const auto state = used_state();
   for (const std::int64_t step : {10, 20, 30, 40}) {
     state->steps_done = step;
-    (void)checkpoints.save(state->checkpoint({.version = "1"}), /*is_best=*/step == 10);
+    (void)checkpoints.save(saved(*state, {.version = "1"}), /*is_best=*/step == 10);
   }
   EXPECT_FALSE(std::filesystem::exists(folder.path() / "step-00000020.ckpt"));
   EXPECT_TRUE(std::filesystem::exists(folder.path() / "step-00000030.ckpt"));
@@ -106,7 +162,7 @@ TEST(CheckpointFolder, PassesOverADamagedFileAndSaysSo) {
   const auto state = used_state();
   for (const std::int64_t step : {10, 20}) {
     state->steps_done = step;
-    (void)checkpoints.save(state->checkpoint({.version = "1"}), false);
+    (void)checkpoints.save(saved(*state, {.version = "1"}), false);
   }
   const auto newest = folder.path() / "step-00000020.ckpt";
   std::filesystem::resize_file(newest, std::filesystem::file_size(newest) / 2);

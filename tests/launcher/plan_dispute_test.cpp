@@ -24,12 +24,16 @@ TEST(DescribeDispute, NamesTheSiteAndTheRank) {
   });
 }
 
-TEST(BroadcastPlan, GivesEveryRankThePlanOfRankZero) {
+TEST(BroadcastPlanner, GivesEveryRankTheStateOfRankZero) {
   const Layout layout = layout_of("resnet20");
-  const Plan expected = random_plan(layout, 0, "bernoulli");  // of another size on each rank, with scales
+  const auto state_of = [&](int rank) {
+    // Plans of another size on each rank, with scales.
+    return PlannerState{.plan = random_plan(layout, static_cast<std::uint64_t>(rank), "bernoulli"),
+                        .ratio = 0.5 + 0.1 * rank,
+                        .waiting = {std::vector<std::uint32_t>(16, rank), {}, {7U, 8U, 9U}}};
+  };
   run_ranks(3, [&](Communicator& communicator) {
-    const Plan own = random_plan(layout, static_cast<std::uint64_t>(communicator.rank()), "bernoulli");
-    EXPECT_EQ(broadcast_plan(own, communicator), expected);
+    EXPECT_EQ(broadcast_planner(state_of(communicator.rank()), communicator), state_of(0));
   });
 }
 

@@ -27,8 +27,8 @@ void expect_refused(const std::function<void(TrainOptions&)>& spoil, const std::
 TEST(TrainOptions, DefaultsAreValid) { EXPECT_NO_THROW(TrainOptions().validate()); }
 
 TEST(TrainOptions, NameTheOptionThatIsWrong) {
-  expect_refused([](auto& o) { o.network.sampling.size.ratio = 0; }, "--sample-ratio");
-  expect_refused([](auto& o) { o.network.sampling.sampler = "best"; }, "--sampler");
+  expect_refused([](auto& o) { o.network.size.ratio = 0; }, "--sample-ratio");
+  expect_refused([](auto& o) { o.network.sampler = "best"; }, "--sampler");
   expect_refused([](auto& o) { o.network.arch = "vgg"; }, "--arch");
   expect_refused([](auto& o) { o.network.mode = "sparse"; }, "--mode");
   expect_refused([](auto& o) { o.network.coupling = "all"; }, "--coupling");

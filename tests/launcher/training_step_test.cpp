@@ -23,6 +23,22 @@ TEST(TrainingStep, WireBytesAreThePlansToTheByte) { run_ranks(1, testing::expect
 
 TEST(TrainingStep, WishToStopComesBack) { run_ranks(1, testing::expect_wish_to_stop_reaches_all); }
 
+TEST(TrainingStep, FeedbackAtRatioOneIsDense) {
+  run_ranks(1, testing::expect_feedback_at_ratio_one_is_dense);
+}
+
+TEST(TrainingStep, NothingOfAGradientIsLost) { run_ranks(1, testing::expect_nothing_of_a_gradient_is_lost); }
+
+TEST(TrainingStep, WireBytesAreTheSlicesToTheByte) { run_ranks(1, testing::expect_wire_bytes_of_the_slices); }
+
+TEST(TrainingStep, ADisputeAboutSlicesLosesNothing) {
+  run_ranks(2, testing::expect_a_dispute_about_slices_to_lose_nothing);
+}
+
+TEST(TrainingStep, AccumulationIsALargerWorld) {
+  run_ranks(2, testing::expect_accumulation_to_be_a_larger_world);
+}
+
 TEST(TrainingStep, OverlapChangesNoBit) { run_ranks(1, testing::expect_overlap_changes_nothing); }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "comm/mpi_communicator.hpp"
+#include "comm/reducer.hpp"
 #include "launcher/training_step.hpp"
 #include "models/weights.hpp"
 
@@ -41,9 +42,10 @@ TEST(DdpParity, RatioOneTrainsAsDistributedDataParallelDoes) {
   const Plan full = Plan::full(network.layout().sites);
   const at::Tensor inputs = named("inputs");
   for (std::int64_t i = 0; i < inputs.size(0); ++i) {
-    const at::Tensor images = inputs[i][communicator.rank()].contiguous(at::MemoryFormat::ChannelsLast);
-    const at::Tensor labels = named("labels")[i][communicator.rank()].contiguous();
-    const auto result = step.run(full, images, labels, 1.0, named("lr").item<double>());
+    const Microbatch batch{
+        .images = inputs[i][communicator.rank()].contiguous(at::MemoryFormat::ChannelsLast),
+        .labels = named("labels")[i][communicator.rank()].contiguous()};
+    const auto result = step.run({.network = full}, {&batch, 1}, named("lr").item<double>());
     ASSERT_TRUE(result.has_value());
     const auto theirs = named("losses")[i][communicator.rank()].item<double>();
     EXPECT_NEAR(result->loss, theirs, 1e-4 * theirs) << "step " << i;

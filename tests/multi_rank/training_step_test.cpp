@@ -25,6 +25,18 @@ TEST(TrainingStepRanks, CoupledTrainsLikeUncoupled) {
 TEST(TrainingStepRanks, WireBytesAreThePlansToTheByte) {
   on_all_ranks(testing::expect_wire_bytes_of_the_plan);
 }
+TEST(TrainingStepRanks, FeedbackAtRatioOneIsDense) {
+  on_all_ranks(testing::expect_feedback_at_ratio_one_is_dense);
+}
+TEST(TrainingStepRanks, NothingOfAGradientIsLost) {
+  on_all_ranks(testing::expect_nothing_of_a_gradient_is_lost);
+}
+TEST(TrainingStepRanks, WireBytesAreTheSlicesToTheByte) {
+  on_all_ranks(testing::expect_wire_bytes_of_the_slices);
+}
+TEST(TrainingStepRanks, ADisputeAboutSlicesLosesNothing) {
+  on_all_ranks(testing::expect_a_dispute_about_slices_to_lose_nothing);
+}
 TEST(TrainingStepRanks, OverlapChangesNoBit) { on_all_ranks(testing::expect_overlap_changes_nothing); }
 TEST(TrainingStepRanks, ReplicasStayBitEqualWithEverySampler) {
   on_all_ranks(testing::expect_replicas_stay_equal);

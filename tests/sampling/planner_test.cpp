@@ -33,9 +33,68 @@ TEST(Planner, GoesOnWithAnAdoptedPlanAsIfItHadDrawnIt) {
   Planner planner(kSites, uniform(4), 1);
   const Plan drawn = planner.plan(4, 0.5, kNorms);
   Planner resumed(kSites, uniform(4), 1);
-  resumed.adopt(drawn, 0.5);
+  resumed.adopt(planner.state());
+  EXPECT_EQ(resumed.current(), drawn);
   EXPECT_EQ(resumed.plan(5, 0.5, kNorms), planner.plan(5, 0.5, kNorms));
   EXPECT_EQ(resumed.plan(8, 0.5, kNorms), planner.plan(8, 0.5, kNorms));
+}
+
+TEST(Planner, GoesOnWithTheWaitsOfAnAdoptedState) {
+  for (const std::string sampler : {"aged", "cyclic"}) {
+    const SamplingConfig config{.sampler = sampler, .size = {.ratio = 0.25}};
+    Planner planner(kSites, config, 1);
+    for (std::uint64_t step = 0; step < 7; ++step) {
+      (void)planner.plan(step, 0.25, kNorms);
+    }
+    Planner resumed(kSites, config, 1);
+    resumed.adopt(planner.state());
+    Planner fresh(kSites, config, 1);
+    EXPECT_NE(fresh.plan(7, 0.25, kNorms), planner.plan(7, 0.25, kNorms));
+    EXPECT_EQ(resumed.plan(7, 0.25, kNorms), planner.current());
+    EXPECT_EQ(resumed.state(), planner.state());
+  }
+}
+
+/// Columns of 24 whose rows go out in three groups: a column is sent when it and the row's group are kept.
+TEST(Planner, SendsEveryRowWithEveryColumnWithinItsBound) {
+  const std::vector<Site> sites{{.name = "w", .channels = 24, .in_turn = false, .row_site = 1},
+                                {.name = "w.out", .channels = 10, .in_turn = true, .row_site = {}}};
+  const SampleSize size{.ratio = 0.25, .minimal_k = 1, .channel_multiple = 1};
+  for (const std::string sampler : {"aged", "cyclic"}) {
+    Planner planner(sites, {.sampler = sampler, .size = size, .resample_every = 1, .row_groups = 3}, 1);
+    // A few columns weigh nothing, others very much: left alone, the light ones would wait for ever.
+    std::vector<std::vector<float>> norms{std::vector<float>(24, 1.0F), std::vector<float>(10, 1.0F)};
+    for (int c = 0; c < 24; ++c) {
+      norms[0][c] = c % 3 == 0 ? 0.0F : c % 3 == 1 ? 1e-4F : 1e4F;
+    }
+    const std::int64_t bound = 3 * longest_wait(24, 6);
+    std::vector<std::int64_t> last(24 * 10, 0);
+    for (std::int64_t step = 1; step < 10 * bound; ++step) {
+      const Plan& plan = planner.plan(static_cast<std::uint64_t>(step), 0.25, norms);
+      EXPECT_EQ(plan.sets[0].size(), 6);
+      for (const auto row : plan.sets[1].kept) {
+        for (const auto column : plan.sets[0].kept) {
+          last[row * 24 + column] = step;
+        }
+      }
+      for (const std::int64_t sent : last) {
+        ASSERT_LE(step - sent, bound) << sampler;
+      }
+    }
+  }
+}
+
+TEST(Neighbours, ShareOutAllChannels) {
+  for (const std::int64_t channels : {1, 7, 64, 1000}) {
+    for (const std::int64_t groups : {1, 2, 3, 8}) {
+      std::vector<std::int32_t> all;
+      for (std::int64_t group = 0; group < groups; ++group) {
+        const ChannelSet set = neighbours(channels, groups, group);
+        all.insert(all.end(), set.kept.begin(), set.kept.end());
+      }
+      EXPECT_EQ(all, ChannelSet::all(channels).kept);
+    }
+  }
 }
 
 TEST(SamplingConfig, RefusesNoSteps) { EXPECT_THROW(uniform(0).validate(), Error); }

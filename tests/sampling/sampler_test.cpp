@@ -24,8 +24,9 @@ std::vector<float> random_norms(std::int64_t channels, std::uint64_t seed) {
 
 ChannelSet draw(const std::string& sampler, const std::vector<float>& norms, const SampleSize& size,
                 std::uint64_t step = 0) {
+  const std::vector<std::uint32_t> waiting(norms.size(), 0);
   RandomStream random(11, RandomPurpose::plan, step, 0);
-  ChannelSet set = make_sampler(sampler)->draw(norms, size, random);
+  ChannelSet set = make_sampler(sampler)->draw({.norms = norms, .waiting = waiting}, size, random);
   set.check();
   return set;
 }
@@ -201,6 +202,50 @@ TEST(Uniform, KeepsAllChannelsEquallyOften) {
   for (const int count : counts) {
     EXPECT_NEAR(count / static_cast<double>(kDraws), 0.5, 5 * std::sqrt(0.25 / kDraws));
   }
+}
+
+/// Draws so far since each channel was kept, as a planner counts them.
+struct Waits {
+  explicit Waits(std::size_t channels) : waiting(channels, 0) {}
+
+  ChannelSet draw(const std::string& sampler, const std::vector<float>& norms, const SampleSize& size) {
+    RandomStream random(1, RandomPurpose::plan, 0, 0);
+    ChannelSet set = make_sampler(sampler)->draw({.norms = norms, .waiting = waiting}, size, random);
+    for (auto& draws : waiting) {
+      ++draws;
+    }
+    for (const auto c : set.kept) {
+      waiting[c] = 0;
+    }
+    return set;
+  }
+
+  std::vector<std::uint32_t> waiting;
+};
+
+TEST(Cyclic, TakesAllInTurn) {
+  Waits waits(7);
+  const std::vector<float> norms = random_norms(7, 1);
+  const SampleSize three{.ratio = 0.5, .minimal_k = 1, .channel_multiple = 1};
+  EXPECT_EQ(waits.draw("cyclic", norms, three).kept, (std::vector<std::int32_t>{0, 1, 2}));
+  EXPECT_EQ(waits.draw("cyclic", norms, three).kept, (std::vector<std::int32_t>{3, 4, 5}));
+  EXPECT_EQ(waits.draw("cyclic", norms, three).kept, (std::vector<std::int32_t>{0, 1, 6}));
+}
+
+TEST(Aged, SendsHeavyChannelsMoreOftenInProportion) {
+  Waits waits(40);
+  std::vector<float> norms(40, 1.0F);
+  std::fill(norms.begin(), norms.begin() + 10, 3.0F);
+  std::vector<int> counts(40, 0);
+  for (int i = 0; i < 3000; ++i) {
+    for (const auto c :
+         waits.draw("aged", norms, {.ratio = 0.25, .minimal_k = 1, .channel_multiple = 1}).kept) {
+      ++counts[c];
+    }
+  }
+  const double heavy = std::accumulate(counts.begin(), counts.begin() + 10, 0.0) / 10;
+  const double light = std::accumulate(counts.begin() + 10, counts.end(), 0.0) / 30;
+  EXPECT_NEAR(heavy / light, 3.0, 0.3);
 }
 
 }  // namespace

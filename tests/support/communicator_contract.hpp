@@ -156,6 +156,14 @@ inline void allgather_keeps_rank_order(Communicator& communicator) {
   EXPECT_TRUE(communicator.allgather({}).empty());
 }
 
+inline void gather_keeps_rank_order_on_every_root(Communicator& communicator) {
+  const std::vector<std::byte> own(7, static_cast<std::byte>(communicator.rank()));
+  const auto all = communicator.allgather(own);
+  for (int root = 0; root < communicator.world_size(); ++root) {
+    EXPECT_EQ(communicator.gather(own, root), communicator.rank() == root ? all : std::vector<std::byte>());
+  }
+}
+
 inline void texts_of_any_length_are_gathered(Communicator& communicator) {
   const auto text_of = [](int rank) { return std::string(static_cast<std::size_t>(rank * 5), 'x'); };
   std::vector<std::string> expected;
@@ -195,6 +203,7 @@ inline constexpr std::array kCommunicatorContract = {
     ContractClause{"AllreduceMinFindsTheSmallest", allreduce_min_finds_the_smallest},
     ContractClause{"BroadcastGivesEveryRootsBytes", broadcast_gives_every_roots_bytes},
     ContractClause{"AllgatherKeepsRankOrder", allgather_keeps_rank_order},
+    ContractClause{"GatherKeepsRankOrderOnEveryRoot", gather_keeps_rank_order_on_every_root},
     ContractClause{"TextsOfAnyLengthAreGathered", texts_of_any_length_are_gathered},
     ContractClause{"AllreduceSumSumsDoubles", allreduce_sum_sums_doubles},
     ContractClause{"TheBlockingCallsRunBesideAReduction", the_blocking_calls_run_beside_a_reduction},

@@ -40,6 +40,9 @@ class ScriptedCommunicator final : public Communicator {
     return std::make_unique<Scripted>(real_.start_allreduce_min(values), hangs_, "");
   }
   void broadcast(std::span<std::byte> bytes, int root) override { real_.broadcast(bytes, root); }
+  std::vector<std::byte> gather(std::span<const std::byte> bytes, int root) override {
+    return real_.gather(bytes, root);
+  }
   std::vector<std::byte> allgather(std::span<const std::byte> bytes) override {
     return real_.allgather(bytes);
   }

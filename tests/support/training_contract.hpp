@@ -7,10 +7,14 @@
 #include <vector>
 
 #include "comm/communicator.hpp"
+#include "comm/in_process.hpp"
+#include "comm/reducer.hpp"
 #include "launcher/consensus.hpp"
+#include "launcher/training_state.hpp"
 #include "launcher/training_step.hpp"
 #include "models/cost.hpp"
 #include "sampling/planner.hpp"
+#include "tests/support/recording_reducer.hpp"
 #include "tests/support/tiny_network.hpp"
 
 /// What a training step promises, on however many ranks the communicator has. Every rank calls these.
@@ -19,14 +23,30 @@ namespace slicereduce::testing {
 struct Variant {
   std::string arch = "resnet20";
   Coupling coupling = Coupling::block;
-  std::string sampler = "topk";
+  Mode mode = Mode::compact;
+  std::string sampler = "auto";
   double ratio = 0.5;
+  double output_ratio = 1;
   WireType wire = WireType::fp32;
   ReduceWhat reduce = ReduceWhat::slices;
   Precision precision = Precision::fp32;
   bool overlap = true;
+  double lr = 0.05;
   at::Device device = at::kCPU;
 };
+
+inline TrainOptions options_of(const Variant& variant) {
+  TrainOptions options;
+  options.seed = 3;
+  options.network.arch = variant.arch;
+  options.network.coupling = to_string(variant.coupling);
+  options.network.mode = to_string(variant.mode);
+  options.network.sampler = variant.sampler;
+  options.network.size.ratio = variant.ratio;
+  options.network.slice_output_ratio = variant.output_ratio;
+  options.step.sgd = {.momentum = 0.9, .weight_decay = 0.01};
+  return options;
+}
 
 /// A network in training on one rank, with a few small buckets so that there is something to overlap.
 class Training {
@@ -34,28 +54,35 @@ class Training {
   Training(const Variant& variant, Communicator& communicator)
       : variant_(variant),
         communicator_(communicator),
-        network(layout_of(variant.arch, variant.coupling), 3, variant.device),
-        sgd(network.parameters(), network.layout().sites, {.momentum = 0.9, .weight_decay = 0.01}),
-        planner(network.layout().sites, {.sampler = variant.sampler, .size = {.ratio = variant.ratio}}, 5),
+        state(options_of(variant), 3, 10, variant.device),
         reducer(communicator, {.wire = variant.wire,
                                .bucket_bytes = 100'000,
                                .first_bucket_bytes = 10'000,
                                .overlap = variant.overlap,
                                .timeout = std::chrono::seconds(60)}),
-        step(network, sgd, reducer, {.precision = variant.precision, .reduce = variant.reduce}) {}
+        recorder(reducer),
+        step(network, sgd, recorder, {.precision = variant.precision, .reduce = variant.reduce},
+             state.feedback()) {}
 
   /// Each rank has images of its own, the same ones at the same step of every training.
-  StepResult train_one() { return train_one(planner.plan(steps_, variant_.ratio, sgd.norms())); }
-
-  StepResult train_one(const Plan& plan) {
-    at::Generator generator =
-        at::detail::createCPUGenerator(1000 * steps_ + static_cast<std::uint64_t>(communicator_.rank()));
-    const at::Tensor images = at::randn({4, 3, 16, 16}, generator).contiguous(at::MemoryFormat::ChannelsLast);
-    const at::Tensor labels = at::randint(0, 10, {4}, generator, at::kLong);
-    const auto result = step.run(plan, images.to(network.device()), labels.to(network.device()), 1.0, 0.05);
+  StepResult train_one() {
+    return train_one(state.plans(steps_, variant_.mode, variant_.mode == Mode::dense ? 1.0 : variant_.ratio));
+  }
+  StepResult train_one(const Plan& plan) { return train_one(StepPlans{.network = plan}); }
+  StepResult train_one(const StepPlans& plans) {
+    const std::vector<Microbatch> batch{batch_of(steps_, communicator_.rank())};
+    const auto result = step.run(plans, batch, variant_.lr);
     EXPECT_TRUE(result.has_value());
     ++steps_;
     return *result;
+  }
+
+  [[nodiscard]] Microbatch batch_of(std::int64_t at, int rank) const {
+    at::Generator generator = at::detail::createCPUGenerator(1000 * static_cast<std::uint64_t>(at) +
+                                                             static_cast<std::uint64_t>(rank));
+    const at::Tensor images = at::randn({4, 3, 16, 16}, generator).contiguous(at::MemoryFormat::ChannelsLast);
+    const at::Tensor labels = at::randint(0, 10, {4}, generator, at::kLong);
+    return {.images = images.to(network.device()), .labels = labels.to(network.device())};
   }
 
   void take_state_of(const Training& other) {
@@ -73,13 +100,15 @@ class Training {
  private:
   Variant variant_;
   Communicator& communicator_;
-  std::uint64_t steps_ = 0;
+  std::int64_t steps_ = 0;
 
  public:
-  Network network;
-  SlicedSgd sgd;
-  Planner planner;
+  TrainingState state;
+  Network& network = state.network;
+  SlicedSgd& sgd = state.sgd;
+  Planner& planner = state.planner;
   Reducer reducer;
+  RecordingReducer recorder;
   TrainingStep step;
 };
 
@@ -150,18 +179,123 @@ inline void expect_overlap_changes_nothing(Communicator& communicator) {
   EXPECT_EQ(on.network.weights_digest(), off.network.weights_digest());
 }
 
+inline void train_and_compare_replicas(const Variant& variant, Communicator& communicator) {
+  Training training(variant, communicator);
+  for (int i = 0; i < 4; ++i) {
+    (void)training.train_one();
+    training.expect_replicas_equal();
+  }
+}
+
 inline void expect_replicas_stay_equal(Communicator& communicator) {
   for (const auto& sampler : sampler_names()) {
-    Training training({.sampler = sampler, .wire = WireType::bf16}, communicator);
-    for (int i = 0; i < 4; ++i) {
-      (void)training.train_one();
-      training.expect_replicas_equal();
+    train_and_compare_replicas({.sampler = sampler, .wire = WireType::bf16}, communicator);
+  }
+  train_and_compare_replicas({.wire = WireType::fp16, .precision = Precision::bf16}, communicator);
+  for (const std::string sampler : {"aged", "cyclic"}) {
+    for (const double output_ratio : {1.0, 0.5}) {
+      train_and_compare_replicas({.mode = Mode::feedback,
+                                  .sampler = sampler,
+                                  .ratio = 0.25,
+                                  .output_ratio = output_ratio,
+                                  .wire = WireType::bf16},
+                                 communicator);
     }
   }
-  Training lowered({.wire = WireType::fp16, .precision = Precision::bf16}, communicator);
-  for (int i = 0; i < 4; ++i) {
-    (void)lowered.train_one();
-    lowered.expect_replicas_equal();
+}
+
+/// Everything is sent: the same bits as without a memory.
+inline void expect_feedback_at_ratio_one_is_dense(Communicator& communicator) {
+  Training feedback({.mode = Mode::feedback, .ratio = 1}, communicator);
+  Training dense({.mode = Mode::dense}, communicator);
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_EQ(feedback.train_one().wire_bytes, dense.train_one().wire_bytes);
+    ASSERT_EQ(feedback.network.weights_digest(), dense.network.weights_digest()) << "step " << i;
+  }
+}
+
+/// With weights that stand still, a dense training shows the gradients that a sliced one should have sent:
+/// what it sent and what its ranks still owe, on average, add up to them.
+inline void expect_sent_and_owed_to_be_all_gradients(Communicator& communicator, WireType wire, int steps) {
+  Training sliced({.mode = Mode::feedback, .ratio = 0.25, .output_ratio = 0.5, .wire = wire, .lr = 0},
+                  communicator);
+  Training dense({.mode = Mode::dense, .lr = 0}, communicator);
+  for (int i = 0; i < steps; ++i) {
+    (void)sliced.train_one();
+    sliced.recorder.add_means(sliced.state.slices->parameters, sliced.state.slices->planner.current());
+    (void)dense.train_one();
+    dense.recorder.add_means(dense.network.parameters(), dense.planner.current());
+  }
+  for (std::size_t p = 0; p < sliced.network.parameters().size(); ++p) {
+    at::Tensor total = sliced.recorder.sums()[p];
+    if (const at::Tensor owed = sliced.state.memory->owed()[p]; owed.defined()) {
+      const at::Tensor all = owed.to(at::kDouble).contiguous();
+      communicator.allreduce_sum({all.mutable_data_ptr<double>(), static_cast<std::size_t>(all.numel())});
+      total = total + all / communicator.world_size();
+    }
+    const at::Tensor expected = dense.recorder.sums()[p];
+    // A 2-byte wire also rounds the partial sums of more than two ranks, which no rank can owe.
+    const double tolerance = wire == WireType::fp32 || communicator.world_size() == 1 ? 1e-5 : 5e-3;
+    EXPECT_LE((total - expected).norm().item<double>(), tolerance * expected.norm().item<double>())
+        << sliced.network.parameters()[p].shape.name;
+  }
+}
+
+inline void expect_nothing_of_a_gradient_is_lost(Communicator& communicator) {
+  expect_sent_and_owed_to_be_all_gradients(communicator, WireType::fp32, 100);
+  expect_sent_and_owed_to_be_all_gradients(communicator, WireType::bf16, 20);
+}
+
+inline void expect_wire_bytes_of_the_slices(Communicator& communicator) {
+  for (const double output_ratio : {1.0, 0.5}) {
+    Training training({.mode = Mode::feedback, .ratio = 0.25, .output_ratio = output_ratio}, communicator);
+    const std::int64_t wire_bytes = training.train_one().wire_bytes;
+    EXPECT_EQ(wire_bytes, 4 * training.state.cost(16).numel);
+    EXPECT_LT(wire_bytes, 4 * training.state.cost(16).dense_numel * 0.6 * output_ratio);
+  }
+}
+
+/// Ranks that came with different slices send those that they agree on, without computing again, and come to
+/// the same weights as if they had agreed from the start.
+inline void expect_a_dispute_about_slices_to_lose_nothing(Communicator& communicator) {
+  const Variant variant{.mode = Mode::feedback, .sampler = "cyclic", .ratio = 0.25};
+  Training disputed(variant, communicator);
+  Training agreed(variant, communicator);
+  for (Training* training : {&disputed, &agreed}) {
+    (void)training->train_one();
+  }
+  const StepPlans plans = agreed.state.plans(1, Mode::feedback, 0.25);
+  const bool is_odd = communicator.rank() == communicator.world_size() - 1 && communicator.world_size() > 1;
+  const StepPlans others{.network = plans.network,
+                         .slices = is_odd ? &disputed.state.slices->planner.current() : plans.slices};
+  const std::vector<Microbatch> batch{agreed.batch_of(1, communicator.rank())};
+  const auto first = disputed.step.run(others, batch, variant.lr);
+  EXPECT_EQ(first.has_value(), communicator.world_size() == 1);
+  if (!first) {
+    const auto second = disputed.step.run(plans, batch, variant.lr);
+    ASSERT_TRUE(second.has_value());
+    EXPECT_GT(second->loss, 0);
+  }
+  (void)agreed.train_one(plans);
+  EXPECT_LT(relative_distance(disputed.network, agreed.network), 1e-7);
+}
+
+/// Two microbatches of a rank are what one each of two ranks are.
+inline void expect_accumulation_to_be_a_larger_world(Communicator& communicator) {
+  Training training({}, communicator);
+  InProcessGroup alone(1);
+  Training accumulating({}, alone.rank(0));
+  for (std::int64_t i = 0; i < 3; ++i) {
+    const Plan plan = training.planner.plan(static_cast<std::uint64_t>(i), 0.5, training.sgd.norms());
+    (void)training.train_one(plan);
+    std::vector<Microbatch> batches;
+    for (int rank = 0; rank < communicator.world_size(); ++rank) {
+      batches.push_back(training.batch_of(i, rank));
+      batches.back().weight = 1.0 / communicator.world_size();
+    }
+    ASSERT_TRUE(accumulating.step.run({.network = plan}, batches, 0.05).has_value());
+    EXPECT_LT(relative_distance(accumulating.network, training.network), 1e-6) << "step " << i;
+    accumulating.take_state_of(training);
   }
 }
 
@@ -169,10 +303,10 @@ inline void expect_replicas_stay_equal(Communicator& communicator) {
 inline void expect_wish_to_stop_reaches_all(Communicator& communicator) {
   Training training({}, communicator);
   const Plan plan = training.planner.plan(0, 0.5, training.sgd.norms());
-  const at::Tensor labels = at::zeros({2}, at::kLong);
+  const Microbatch batch{.images = random_images(2, 16), .labels = at::zeros({2}, at::kLong)};
   for (const bool wish : {false, true}) {
     const bool mine = wish && communicator.rank() == communicator.world_size() - 1;
-    const auto result = training.step.run(plan, random_images(2, 16), labels, 1.0, 0.05, mine);
+    const auto result = training.step.run({.network = plan}, {&batch, 1}, 0.05, mine);
     EXPECT_EQ(result.value().stop_requested, wish);
   }
 }
@@ -184,15 +318,14 @@ inline void expect_disagreement_is_found(Communicator& communicator) {
   const auto own_step =
       static_cast<std::uint64_t>(communicator.rank() == communicator.world_size() - 1 ? 1 : 0);
   const Plan plan = training.planner.plan(own_step, 0.5, training.sgd.norms());
-  const at::Tensor images = random_images(2, 16);
-  const at::Tensor labels = at::zeros({2}, at::kLong);
-  const auto result = training.step.run(plan, images, labels, 1.0, 0.05);
+  const Microbatch batch{.images = random_images(2, 16), .labels = at::zeros({2}, at::kLong)};
+  const auto result = training.step.run({.network = plan}, {&batch, 1}, 0.05);
   EXPECT_EQ(result.has_value(), communicator.world_size() == 1);
   if (communicator.world_size() > 1) {
     EXPECT_EQ(training.network.weights_digest(), before);
   }
   const Plan agreed = training.planner.plan(2, 0.5, training.sgd.norms());
-  EXPECT_TRUE(training.step.run(agreed, images, labels, 1.0, 0.05).has_value());
+  EXPECT_TRUE(training.step.run({.network = agreed}, {&batch, 1}, 0.05).has_value());
 }
 
 }  // namespace slicereduce::testing

@@ -16,7 +16,7 @@ bool samples() {
   const std::array<float, 4> norms{1, 4, 2, 3};
   slicereduce::RandomStream random(1, slicereduce::RandomPurpose::plan, 0, 0);
   const auto set = slicereduce::make_sampler("topk")->draw(
-      norms, {.ratio = 0.5, .minimal_k = 1, .channel_multiple = 1}, random);
+      {.norms = norms, .waiting = {}}, {.ratio = 0.5, .minimal_k = 1, .channel_multiple = 1}, random);
   return set.kept == std::vector<std::int32_t>{1, 3};
 }
 

@@ -1,0 +1,86 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "comm/wire.hpp"
+
+namespace slicereduce {
+
+struct ReducerConfig {
+  WireType wire = WireType::fp32;
+  std::int64_t bucket_bytes = 25LL << 20;
+  std::int64_t first_bucket_bytes = 1LL << 20;
+  /// Start a bucket's AllReduce when it is full; off: all of them in wait().
+  bool overlap = true;
+  std::chrono::milliseconds timeout{300'000};
+
+  /// Throws Error(usage).
+  void validate() const;
+};
+
+/// What a step's reduction took on this rank.
+struct ReduceTimes {
+  bool stop_requested = false;  ///< by any rank in begin(); the same on all ranks
+  double comm_ms = 0;           ///< in which an AllReduce was under way; 0 for a single rank
+  double exposed_ms = 0;        ///< for which wait() held up the step
+  /// The payload handed to AllReduce; a single rank counts what it would hand over.
+  std::int64_t wire_bytes = 0;
+};
+
+/// The matrix that a slot's gradient is, row by row; a vector is one row.
+struct SlotShape {
+  std::int64_t rows = 1;
+  std::int64_t columns = 0;
+  /// Where the columns are those of a larger matrix, from which another choice may be cut at the next step:
+  /// its columns, and which blocks of `block` of them are here, ascending. Empty: this is all of it.
+  std::int64_t whole_columns = 0;
+  std::span<const std::int32_t> blocks = {};
+  std::int64_t block = 1;
+
+  [[nodiscard]] std::int64_t numel() const { return rows * columns; }
+};
+
+/// Averages a step's gradients over all ranks while backward is still at work.
+///
+///   reducer.begin(slots, digest);        in the order in which gradients become ready
+///   reducer.add(slot, gradient);         once a slot, from backward
+///   const auto times = reducer.wait();
+///   reducer.mean(slot);                  over ranks: the same bits on all of them
+///
+/// With one rank there is no thread and no AllReduce, but what the wire would do to the numbers happens all
+/// the same, so that a run on one rank shows it.
+class GradientReducer {
+ public:
+  virtual ~GradientReducer() = default;
+
+  /// Collective. Starts a round of slots, the same on all ranks; `digest` stands for what they mean, and is
+  /// compared over all ranks before anything is reduced. `wants_stop` reaches all ranks with it. Overwrites
+  /// the last round's results. What `slots` refers to must stay until wait() has returned.
+  virtual void begin(std::span<const SlotShape> slots, std::uint64_t digest, bool wants_stop) = 0;
+
+  /// `gradient` is a float or bfloat16 tensor of the slot's size, without gaps or overlaps, taken in the
+  /// order of its memory. It must not change until wait() has returned. From any thread, also from several at
+  /// once. Throws Error(invariant).
+  virtual void add(std::size_t slot, const at::Tensor& gradient) = 0;
+
+  /// Collective. Blocks until all slots are reduced. Nothing where ranks disagree on the digest: then no
+  /// gradient was reduced, on all ranks alike, and the next round may begin. Throws Error(invariant) naming
+  /// the first slot that was not added, and what a collective threw.
+  [[nodiscard]] virtual std::optional<ReduceTimes> wait() = 0;
+
+  /// After wait(), until the next begin(): the mean over ranks, [numel], in float, bfloat16 or half.
+  [[nodiscard]] virtual at::Tensor mean(std::size_t slot) = 0;
+
+  /// Whether a mean is less than the mean of what was added, beyond the rounding of fp32.
+  [[nodiscard]] virtual bool loses() const = 0;
+  /// After wait(): leaves in `gradient`, which is what add() got (float), the part of it that was lost.
+  virtual void subtract_sent(std::size_t slot, const at::Tensor& gradient) = 0;
+};
+
+}  // namespace slicereduce

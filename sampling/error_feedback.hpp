@@ -1,0 +1,47 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "sampling/placed_plan.hpp"
+#include "sampling/sliced_parameter.hpp"
+
+namespace slicereduce {
+
+/// What one rank owes: the part of its gradients that has not been sent yet. Whatever a step leaves out is
+/// added to the next step's gradient, so that nothing is lost, only late: sent + owed == the sum of all
+/// gradients. (Error feedback: Seide et al. 2014, section 3.2; in PowerSGD, Vogels et al. 2019, algorithm 2.)
+/// Each rank has its own; ranks share only what is sent.
+///
+///   slices = feedback.take(p, shape, plan, gradient);   what to send, no longer owed
+///   ... slices travel; some of it may be lost on the way (rounding, low rank) ...
+///   feedback.give_back(p, shape, plan, unsent);         owed again
+class ErrorFeedback {
+ public:
+  /// For `parameters` parameters of dense fp32 memory each, which is taken when something is first owed.
+  explicit ErrorFeedback(std::size_t parameters) : owed_(parameters) {}
+
+  /// What `plan` keeps of owed + `gradient`, fp32, of compact sizes; it is then no longer owed, and the rest
+  /// of `gradient` is. `gradient`: of the parameter's dense sizes, or of compact ones (then it is all taken);
+  /// float or bfloat16; undefined where there is nothing new. It belongs to this from now on.
+  /// Throws Error(invariant) for other sizes.
+  [[nodiscard]] at::Tensor take(std::size_t parameter, const ParameterShape& shape, const PlacedPlan& plan,
+                                const at::Tensor& gradient);
+
+  /// Owes what was taken with the same plan but not sent: `unsent` is fp32, of compact sizes, and belongs to
+  /// this from now on.
+  void give_back(std::size_t parameter, const ParameterShape& shape, const PlacedPlan& plan,
+                 const at::Tensor& unsent);
+
+  /// By parameter: fp32, dense; undefined where nothing was ever owed.
+  [[nodiscard]] std::span<const at::Tensor> owed() const { return owed_; }
+  [[nodiscard]] std::span<at::Tensor> owed() { return owed_; }
+
+ private:
+  std::vector<at::Tensor> owed_;
+};
+
+}  // namespace slicereduce

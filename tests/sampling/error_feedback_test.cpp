@@ -1,0 +1,136 @@
+#include "sampling/error_feedback.hpp"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "core/error.hpp"
+#include "sampling/indexed.hpp"
+#include "tests/support/random_parameters.hpp"
+
+namespace slicereduce {
+namespace {
+
+using testing::RandomParameters;
+
+/// Everything that was sent and everything that came in, in float64.
+struct Ledger {
+  explicit Ledger(const RandomParameters& random) {
+    for (const auto& parameter : random.parameters) {
+      sent.push_back(at::zeros(parameter.shape.sizes, at::kDouble));
+      gradients.push_back(at::zeros(parameter.shape.sizes, at::kDouble));
+    }
+  }
+
+  void expect_balance(const ErrorFeedback& feedback) const {
+    for (std::size_t p = 0; p < sent.size(); ++p) {
+      const at::Tensor owed = feedback.owed()[p];
+      const at::Tensor total = owed.defined() ? sent[p] + owed.to(at::kDouble) : sent[p];
+      EXPECT_TRUE(at::allclose(total, gradients[p], 1e-5, 1e-4)) << p;
+    }
+  }
+
+  std::vector<at::Tensor> sent;
+  std::vector<at::Tensor> gradients;
+};
+
+at::Tensor dense(const ParameterShape& shape, const PlacedPlan& plan, const at::Tensor& compact) {
+  return scatter_slices(shape, plan, compact).to(at::kDouble);
+}
+
+TEST(ErrorFeedback, SentAndOwedAreTheSumOfAllGradients) {
+  RandomParameters random(1);
+  ErrorFeedback feedback(random.parameters.size());
+  Ledger ledger(random);
+  for (std::uint64_t step = 0; step < 100; ++step) {
+    // Now and then a step that sends everything.
+    const PlacedPlan plan(step % 10 == 9 ? Plan::full(random.sites) : random.random_plan(step), at::kCPU);
+    const auto type = step % 3 == 0 ? at::kBFloat16 : at::kFloat;
+    for (std::size_t p = 0; p < random.parameters.size(); ++p) {
+      const auto& shape = random.parameters[p].shape;
+      const at::Tensor gradient = at::randn(shape.sizes, random.generator).to(type);
+      ledger.gradients[p] += gradient.to(at::kDouble);
+      const at::Tensor slices = feedback.take(p, shape, plan, gradient.clone());
+      EXPECT_EQ(slices.sizes().vec(), shape.compact_sizes(plan.plan()));
+      const at::Tensor lost = at::randn(slices.sizes(), random.generator);
+      ledger.sent[p] += dense(shape, plan, slices - lost);
+      feedback.give_back(p, shape, plan, lost);
+    }
+  }
+  ledger.expect_balance(feedback);
+}
+
+TEST(ErrorFeedback, TakesCompactGradientsWithWhatIsOwedOfTheirSlices) {
+  RandomParameters random(2);
+  ErrorFeedback feedback(random.parameters.size());
+  Ledger ledger(random);
+  for (std::uint64_t step = 0; step < 20; ++step) {
+    const PlacedPlan plan(random.random_plan(step), at::kCPU);
+    for (std::size_t p = 0; p < random.parameters.size(); ++p) {
+      const auto& shape = random.parameters[p].shape;
+      const at::Tensor gradient = at::randn(shape.compact_sizes(plan.plan()), random.generator);
+      ledger.gradients[p] += dense(shape, plan, gradient);
+      const at::Tensor slices = feedback.take(p, shape, plan, gradient.clone());
+      const at::Tensor lost = slices * 0.5;
+      ledger.sent[p] += dense(shape, plan, slices - lost);
+      feedback.give_back(p, shape, plan, lost.clone());
+    }
+  }
+  ledger.expect_balance(feedback);
+}
+
+TEST(ErrorFeedback, WhatIsSentIsNoLongerOwedAndTheRestIs) {
+  RandomParameters random(3);
+  ErrorFeedback feedback(random.parameters.size());
+  const PlacedPlan plan(random.random_plan(0), at::kCPU);
+  for (std::size_t p = 0; p < random.parameters.size(); ++p) {
+    const auto& shape = random.parameters[p].shape;
+    const at::Tensor gradient = at::randn(shape.sizes, random.generator);
+    const at::Tensor slices = feedback.take(p, shape, plan, gradient.clone());
+    EXPECT_TRUE(at::equal(slices, testing::reference_slices(gradient, shape, plan.plan())));
+    if (feedback.owed()[p].defined()) {
+      EXPECT_TRUE(at::equal(feedback.owed()[p], gradient - scatter_slices(shape, plan, slices)));
+    } else {
+      EXPECT_TRUE(shape.whole(plan.plan()));
+    }
+    // Once more without a gradient: nothing of these slices is left.
+    EXPECT_EQ(feedback.take(p, shape, plan, {}).abs().sum().item<double>(), 0);
+  }
+}
+
+TEST(ErrorFeedback, RefusesAGradientOfNeitherSize) {
+  RandomParameters random(4);
+  ErrorFeedback feedback(random.parameters.size());
+  const PlacedPlan plan(random.random_plan(0), at::kCPU);
+  const auto& shape = random.parameters[0].shape;
+  EXPECT_THROW((void)feedback.take(0, shape, plan, at::zeros({5})), Error);
+  EXPECT_THROW(feedback.give_back(0, shape, plan, at::zeros(shape.sizes)), Error);
+}
+
+TEST(ErrorFeedback, ByIndexingIsTheSame) {
+  RandomParameters random(5);
+  for (std::uint64_t step = 0; step < 5; ++step) {
+    const PlacedPlan plan(random.random_plan(step), at::kCPU);
+    for (const auto& [shape, value] : random.parameters) {
+      if (shape.whole(plan.plan())) {
+        continue;
+      }
+      ErrorFeedback feedback(1);
+      const at::Tensor start = at::randn(shape.sizes, random.generator);
+      const at::Tensor owed = start.clone();
+      feedback.owed()[0] = start.clone();
+      for (const auto& sizes : {shape.sizes, shape.compact_sizes(plan.plan()), std::vector<std::int64_t>{}}) {
+        const at::Tensor gradient = sizes.empty() ? at::Tensor() : at::randn(sizes, random.generator);
+        const at::Tensor slices = indexed::take_owed(owed, shape, plan, gradient);
+        const at::Tensor expected =
+            feedback.take(0, shape, plan, sizes.empty() ? gradient : gradient.clone());
+        EXPECT_TRUE(at::allclose(slices, expected, 1e-6, 1e-6));
+        indexed::owe(owed, shape, plan, slices * 0.5);
+        feedback.give_back(0, shape, plan, expected * 0.5);
+        EXPECT_TRUE(at::allclose(owed, feedback.owed()[0], 1e-6, 1e-6));
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace slicereduce

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <vector>
+
+#include "comm/gradient_reducer.hpp"
+#include "sampling/sliced_parameter.hpp"
+
+namespace slicereduce::testing {
+
+/// Passes everything on, and adds up the means that came back, dense and in float64.
+class RecordingReducer final : public GradientReducer {
+ public:
+  explicit RecordingReducer(GradientReducer& real) : real_(real) {}
+
+  void begin(std::span<const SlotShape> slots, std::uint64_t digest, bool wants_stop) override {
+    real_.begin(slots, digest, wants_stop);
+  }
+  void add(std::size_t slot, const at::Tensor& gradient) override { real_.add(slot, gradient); }
+  [[nodiscard]] std::optional<ReduceTimes> wait() override { return real_.wait(); }
+  [[nodiscard]] at::Tensor mean(std::size_t slot) override { return real_.mean(slot); }
+  [[nodiscard]] bool loses() const override { return real_.loses(); }
+  void subtract_sent(std::size_t slot, const at::Tensor& gradient) override {
+    real_.subtract_sent(slot, gradient);
+  }
+
+  /// After a step: slots are parameters from last to first, cut as `plan` says.
+  void add_means(std::span<const SlicedParameter> cut, const Plan& plan) {
+    const PlacedPlan placed(plan, at::kCPU);
+    for (std::size_t p = 0; p < cut.size(); ++p) {
+      const at::Tensor mean = real_.mean(cut.size() - 1 - p).to(at::kFloat);
+      const at::Tensor dense = scatter_slices(cut[p].shape, placed, mean).to(at::kDouble);
+      if (sums_.size() <= p) {
+        sums_.push_back(dense);
+      } else {
+        sums_[p] += dense;
+      }
+    }
+  }
+  [[nodiscard]] const std::vector<at::Tensor>& sums() const { return sums_; }
+
+ private:
+  GradientReducer& real_;
+  std::vector<at::Tensor> sums_;
+};
+
+}  // namespace slicereduce::testing
