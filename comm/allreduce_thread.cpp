@@ -120,6 +120,24 @@ void AllreduceThread::enqueue(std::unique_ptr<Item> item) {
   work_.notify_one();
 }
 
+bool AllreduceThread::is_recorded(std::size_t index) const {
+  return index < round_.allreduces.size() && round_.allreduces[index].finished != Clock::time_point{};
+}
+
+bool AllreduceThread::finished(std::size_t index) {
+  const std::lock_guard lock(mutex_);
+  return is_recorded(index);
+}
+
+bool AllreduceThread::wait_for(std::size_t index) {
+  std::unique_lock lock(mutex_);
+  done_.wait(lock, [&] { return failure_ || !round_.agreed || is_recorded(index); });
+  if (failure_) {
+    std::rethrow_exception(failure_);
+  }
+  return is_recorded(index);
+}
+
 AllreduceRound AllreduceThread::wait_all() {
   std::unique_lock lock(mutex_);
   done_.wait(lock, [this] { return failure_ || unfinished_ == 0; });

@@ -64,6 +64,12 @@ class AllreduceThread {
   /// returns at once. The buffer must stay until wait_all() has returned.
   void submit(WireBuffer buffer);
 
+  /// Whether the AllReduce that was submitted as number `index` of this round, from 0, is done. Not where it
+  /// was dropped.
+  [[nodiscard]] bool finished(std::size_t index);
+  /// The same, after blocking until it is done or dropped. Throws as wait_all() does.
+  [[nodiscard]] bool wait_for(std::size_t index);
+
   /// Blocks until all that was submitted is done or dropped, and ends the round. Throws what a collective
   /// threw, or Error(mpi) naming the one that is not done after the timeout.
   [[nodiscard]] AllreduceRound wait_all();
@@ -72,6 +78,7 @@ class AllreduceThread {
   struct Item;
   using Items = std::deque<std::unique_ptr<Item>>;
 
+  [[nodiscard]] bool is_recorded(std::size_t index) const;
   void enqueue(std::unique_ptr<Item> item);
   void run(const std::stop_token& stop);
   bool advance(Items& waiting, Items& under_way);

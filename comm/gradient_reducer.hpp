@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "comm/wire.hpp"
 
@@ -81,6 +82,11 @@ class GradientReducer {
   [[nodiscard]] virtual bool loses() const = 0;
   /// After wait(): leaves in `gradient`, which is what add() got (float), the part of it that was lost.
   virtual void subtract_sent(std::size_t slot, const at::Tensor& gradient) = 0;
+
+  /// What it carries from step to step, the same on all ranks; by slot, undefined where nothing.
+  [[nodiscard]] virtual std::vector<at::Tensor> remembered() const { return {}; }
+  /// Goes on with what another run remembered.
+  virtual void remember(std::vector<at::Tensor> /*by_slot*/) {}
 };
 
 }  // namespace slicereduce

@@ -1,6 +1,11 @@
 #include "comm/pack.hpp"
 
+#include <ATen/ops/empty.h>
+
 #include <span>
+
+#include "core/error.hpp"
+#include "core/text.hpp"
 
 namespace slicereduce {
 
@@ -37,6 +42,35 @@ void pack(const at::Tensor& gradient, float scale, const at::Tensor& slot, WireT
   } else {
     pack_from_device(gradient, scale, slot);
   }
+}
+
+void check_gradient(std::size_t slot, const at::Tensor& gradient, std::int64_t numel) {
+  const auto refuse = [&](const auto&... why) {
+    throw Error(ErrorKind::invariant, concat("gradient of slot ", slot, ": ", why...));
+  };
+  if (!gradient.defined()) {
+    refuse("there is none");
+  }
+  if (gradient.numel() != numel) {
+    refuse(gradient.numel(), " numbers, but begin() was told ", numel);
+  }
+  if (!gradient.is_non_overlapping_and_dense()) {
+    refuse("its memory has gaps or overlaps; make it contiguous first");
+  }
+  if (gradient.scalar_type() != at::kFloat && gradient.scalar_type() != at::kBFloat16) {
+    refuse("expected float or bfloat16, not ", c10::toString(gradient.scalar_type()));
+  }
+}
+
+void subtract_packed(const at::Tensor& gradient, float scale, WireType type) {
+  if (type == WireType::fp32) {
+    gradient.zero_();
+    return;
+  }
+  const at::Tensor sent = at::empty({gradient.numel()}, scalar_type(type));
+  pack(gradient, scale, sent, type);
+  const at::Tensor in_memory_order = gradient.as_strided({gradient.numel()}, {1});
+  in_memory_order.sub_(sent.to(gradient.device()), 1.0 / static_cast<double>(scale));
 }
 
 void pack_from_device(const at::Tensor& gradient, float scale, const at::Tensor& slot) {

@@ -15,6 +15,14 @@ namespace slicereduce {
 /// `type`, contiguous, in host memory.
 void pack(const at::Tensor& gradient, float scale, const at::Tensor& slot, WireType type);
 
+/// Throws Error(invariant) naming `slot` unless `gradient` is something that pack() takes, of `numel`
+/// numbers.
+void check_gradient(std::size_t slot, const at::Tensor& gradient, std::int64_t numel);
+
+/// Leaves in `gradient` (float) what pack() with the same arguments takes from it by rounding to `type`; zero
+/// for fp32.
+void subtract_packed(const at::Tensor& gradient, float scale, WireType type);
+
 /// The way of other devices, by PyTorch's operations: on the CPU it gives the bits of pack(), but for which
 /// NaN.
 void pack_from_device(const at::Tensor& gradient, float scale, const at::Tensor& slot);

@@ -22,24 +22,6 @@ const ReducerConfig& validated(const ReducerConfig& config) {
   return config;
 }
 
-void check_gradient(std::size_t slot, const at::Tensor& gradient, std::int64_t numel) {
-  const auto refuse = [&](const auto&... why) {
-    throw Error(ErrorKind::invariant, concat("gradient of slot ", slot, ": ", why...));
-  };
-  if (!gradient.defined()) {
-    refuse("there is none");
-  }
-  if (gradient.numel() != numel) {
-    refuse(gradient.numel(), " numbers, but begin() was told ", numel);
-  }
-  if (!gradient.is_non_overlapping_and_dense()) {
-    refuse("its memory has gaps or overlaps; make it contiguous first");
-  }
-  if (gradient.scalar_type() != at::kFloat && gradient.scalar_type() != at::kBFloat16) {
-    refuse("expected float or bfloat16, not ", c10::toString(gradient.scalar_type()));
-  }
-}
-
 }  // namespace
 
 void ReducerConfig::validate() const {
@@ -172,10 +154,7 @@ at::Tensor Reducer::mean(std::size_t slot) {
 void Reducer::subtract_sent(std::size_t slot, const at::Tensor& gradient) {
   check_gradient(slot, gradient, layout_.slots.at(slot).numel);
   // The bucket holds the mean by now: what this rank put there is rounded once more.
-  const at::Tensor sent = at::empty({gradient.numel()}, scalar_type(config_.wire));
-  pack(gradient, scale_, sent, config_.wire);
-  const at::Tensor in_memory_order = gradient.as_strided({gradient.numel()}, {1});
-  in_memory_order.sub_(sent.to(gradient.device()), 1.0 / static_cast<double>(scale_));
+  subtract_packed(gradient, scale_, config_.wire);
 }
 
 std::span<std::byte> Reducer::bytes_of(std::int64_t offset, std::int64_t numel) const {

@@ -7,7 +7,14 @@
 namespace slicereduce {
 
 /// What a stream of random numbers is for: streams of different purposes never meet.
-enum class RandomPurpose : std::uint64_t { weights = 1, plan = 2, order = 3, augment = 4, run = 5 };
+enum class RandomPurpose : std::uint64_t {
+  weights = 1,
+  plan = 2,
+  order = 3,
+  augment = 4,
+  run = 5,
+  low_rank = 6
+};
 
 /// Counter-based random numbers (Philox4x32-10, Salmon et al. 2011): a function of (seed, purpose, a,
 /// b) and nothing else, so that every rank and every thread can draw the same or independent numbers

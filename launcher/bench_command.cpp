@@ -9,7 +9,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "comm/reducer.hpp"
+#include "comm/gradient_reducer.hpp"
 #include "core/device.hpp"
 #include "core/text.hpp"
 #include "launcher/commands.hpp"
@@ -65,8 +65,8 @@ Series measure(const BenchOptions& options, at::Device device, Communicator& com
   TrainOptions training{.network = options.network, .step = options.step};
   training.seed = kSeed;
   TrainingState state(training, 3, options.classes, device);
-  Reducer reducer(communicator, reducer_config(options.network, options.step));
-  TrainingStep step(state.network, state.sgd, reducer, training_step_config(options.step), state.feedback());
+  const auto reducer = make_reducer(communicator, options.network, options.step, kSeed);
+  TrainingStep step(state.network, state.sgd, *reducer, training_step_config(options.step), state.feedback());
   const std::int64_t side = options.image_size;
   const Microbatch batch{
       .images = at::randn({options.step.batch_size, 3, side, side})

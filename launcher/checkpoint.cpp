@@ -80,6 +80,26 @@ Layout Manifest::layout() const {
                      sample_classifier);
 }
 
+StateDict state_by_slot(const std::vector<at::Tensor>& tensors) {
+  StateDict state;
+  for (std::size_t slot = 0; slot < tensors.size(); ++slot) {
+    if (tensors[slot].defined()) {
+      state.emplace_back(concat("slot", slot), tensors[slot]);
+    }
+  }
+  return state;
+}
+
+std::vector<at::Tensor> tensors_by_slot(const StateDict& state, std::size_t count) {
+  std::vector<at::Tensor> tensors(state.empty() ? 0 : count);
+  for (std::size_t slot = 0; slot < tensors.size(); ++slot) {
+    if (const at::Tensor* found = find_tensor(state, concat("slot", slot))) {
+      tensors[slot] = found->clone();
+    }
+  }
+  return tensors;
+}
+
 void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkpoint) {
   write_checkpoint(path, {.sections = {{"weights", checkpoint.weights},
                                        {"momentum", checkpoint.momentum},
@@ -87,6 +107,7 @@ void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkp
                                        {"recalibrated", checkpoint.recalibrated},
                                        {"channels", checkpoint.channels},
                                        {"slices", checkpoint.slices},
+                                       {"factors", checkpoint.factors},
                                        {"owed", checkpoint.owed}},
                           .manifest = checkpoint.manifest.to_json().dump()});
 }
@@ -101,6 +122,7 @@ Checkpoint load_checkpoint(const std::filesystem::path& path) {
           .recalibrated = content.section("recalibrated", where),
           .channels = content.section("channels", where),
           .slices = content.section("slices", where),
+          .factors = content.section("factors", where),
           .owed = content.section("owed", where)};
 }
 

@@ -51,8 +51,13 @@ struct Checkpoint {
   StateDict recalibrated;  ///< statistics of the exact network; empty where it was not evaluated
   StateDict channels;      ///< the plan in force, and what its sampler counts
   StateDict slices;        ///< the same of the gradient's slices; empty without mode feedback
+  StateDict factors;       ///< slot<s>: what the reducer remembers
   StateDict owed;          ///< rank<r>.<parameter>: what each rank has not sent yet
 };
+
+/// Tensors by number as tensors by name, without the undefined ones; and back, `count` of them.
+[[nodiscard]] StateDict state_by_slot(const std::vector<at::Tensor>& tensors);
+[[nodiscard]] std::vector<at::Tensor> tensors_by_slot(const StateDict& state, std::size_t count);
 
 void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkpoint);
 /// Throws Error(input) naming the file where it is damaged or of another kind.

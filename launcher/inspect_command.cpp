@@ -35,13 +35,10 @@ void print_weights(const StateDict& weights) {
 ExitCode inspect(const std::string& file, bool json, bool tensors) {
   const Checkpoint checkpoint = load_checkpoint(file);
   const std::vector<std::pair<std::string, const StateDict*>> sections{
-      {"weights", &checkpoint.weights},
-      {"momentum", &checkpoint.momentum},
-      {"statistics", &checkpoint.statistics},
-      {"recalibrated", &checkpoint.recalibrated},
-      {"channels", &checkpoint.channels},
-      {"slices", &checkpoint.slices},
-      {"owed", &checkpoint.owed}};
+      {"weights", &checkpoint.weights},       {"momentum", &checkpoint.momentum},
+      {"statistics", &checkpoint.statistics}, {"recalibrated", &checkpoint.recalibrated},
+      {"channels", &checkpoint.channels},     {"slices", &checkpoint.slices},
+      {"factors", &checkpoint.factors},       {"owed", &checkpoint.owed}};
   if (json) {
     nlohmann::ordered_json out{{"manifest", checkpoint.manifest.to_json()}};
     for (const auto& [name, section] : sections) {

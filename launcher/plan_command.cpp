@@ -16,6 +16,7 @@ namespace {
 
 struct PlanOptions {
   NetworkOptions network;
+  StepOptions step;
   std::int64_t image_size = 0;
   std::int64_t classes = 0;
   std::int64_t in_channels = 3;
@@ -26,6 +27,7 @@ struct PlanOptions {
 
   void validate() const {
     network.validate();
+    step.validate();
     if (image_size < 0 || classes < 0 || in_channels < 1) {
       throw Error(ErrorKind::usage, "--image-size, --classes and --in-channels have to be positive");
     }
@@ -93,10 +95,10 @@ std::vector<LayerCost> costs(const PlanOptions& options, const Layout& layout) {
   if (mode == Mode::feedback) {
     const SliceLayout slices = make_slice_layout(layout, options.network.row_groups() > 1);
     return layer_costs(layout, slices, plan_of_size(slices, size, options.network.row_groups()),
-                       options.image_size);
+                       options.image_size, wire_numel(options.step));
   }
   const Plan plan = size.ratio == 1.0 ? Plan::full(layout.sites) : plan_of_size(layout, size);
-  return layer_costs(layout, plan, options.image_size);
+  return layer_costs(layout, plan, options.image_size, wire_numel(options.step));
 }
 
 ExitCode print_plan(PlanOptions options) {
@@ -145,6 +147,7 @@ void add_plan_command(CLI::App& program, Action& action) {
       "plan", "What a configuration saves, layer by layer; needs no data and no other worker");
   const auto o = std::make_shared<PlanOptions>();
   add_network_options(*command, o->network);
+  add_reduction_options(*command, o->step);
   command->add_option("--image-size", o->image_size,
                       "Side of the image; 0: 224, or 32 for networks of small images");
   command->add_option("--classes", o->classes,

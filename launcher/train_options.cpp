@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "comm/low_rank_reducer.hpp"
+#include "comm/reducer.hpp"
 #include "comm/wire.hpp"
 #include "core/device.hpp"
 #include "core/error.hpp"
@@ -90,7 +92,8 @@ void StepOptions::validate() const {
   }
   (void)parse_precision(precision);
   (void)parse_device_choice(device);
-  one_of(reduce, {"slices", "dense"}, "--reduce");
+  one_of(reduce, {"slices", "dense", "powersgd"}, "--reduce");
+  LowRankConfig{.rank = powersgd_rank}.validate();
   above_zero(bucket_mb, "bucket_mb", "--bucket-mb");
   one_of(overlap, {"on", "off"}, "--overlap");
   above_zero(timeout_s, "timeout", "--timeout");
@@ -156,8 +159,27 @@ ReducerConfig reducer_config(const NetworkOptions& network, const StepOptions& s
 
 TrainingStepConfig training_step_config(const StepOptions& step) {
   return {.precision = parse_precision(step.precision),
-          .reduce = step.reduce == "slices" ? ReduceWhat::slices : ReduceWhat::dense,
+          .reduce = step.reduce == "dense" ? ReduceWhat::dense : ReduceWhat::slices,
           .label_smoothing = step.label_smoothing};
+}
+
+std::unique_ptr<GradientReducer> make_reducer(Communicator& communicator, const NetworkOptions& network,
+                                              const StepOptions& step, std::uint64_t seed) {
+  const ReducerConfig config = reducer_config(network, step);
+  if (step.reduce == "powersgd") {
+    const LowRankConfig low_rank{.rank = step.powersgd_rank, .seed = seed};
+    return std::make_unique<LowRankReducer>(communicator, config, low_rank);
+  }
+  return std::make_unique<Reducer>(communicator, config);
+}
+
+WireNumel wire_numel(const StepOptions& step) {
+  if (step.reduce != "powersgd") {
+    return std::multiplies<>();
+  }
+  return [low_rank = LowRankConfig{.rank = step.powersgd_rank}](std::int64_t rows, std::int64_t columns) {
+    return low_rank.numel_of(rows, columns);
+  };
 }
 
 void add_network_options(CLI::App& app, NetworkOptions& o) {
@@ -194,6 +216,17 @@ void add_network_options(CLI::App& app, NetworkOptions& o) {
   app.add_option("--wire", o.wire, "fp32|bf16|fp16: how gradients travel")->group(kGroup);
 }
 
+void add_reduction_options(CLI::App& app, StepOptions& o) {
+  constexpr const char* kGroup = "Step";
+  app.add_option(
+         "--reduce", o.reduce,
+         "slices: what was sampled; powersgd: its factors of low rank, with feedback; dense: the whole "
+         "gradient, for comparison")
+      ->group(kGroup);
+  app.add_option("--powersgd-rank", o.powersgd_rank, "Rank of the factors with --reduce powersgd")
+      ->group(kGroup);
+}
+
 void add_step_options(CLI::App& app, StepOptions& o) {
   constexpr const char* kGroup = "Step";
   app.add_option("-b,--batch-size", o.batch_size, "Images a worker computes at once")->group(kGroup);
@@ -212,8 +245,7 @@ void add_step_options(CLI::App& app, StepOptions& o) {
                  "fp32|bf16: arithmetic of convolutions; master weights stay fp32")
       ->group(kGroup);
   app.add_option("--device", o.device, "auto|cpu|cuda")->group(kGroup);
-  app.add_option("--reduce", o.reduce, "slices: what was sampled; dense: the whole gradient, for comparison")
-      ->group(kGroup);
+  add_reduction_options(app, o);
   app.add_option("--bucket-mb", o.bucket_mb, "Gradients that travel in one AllReduce, in MB")->group(kGroup);
   app.add_option("--overlap", o.overlap, "on: reduce during backward; off: after it")->group(kGroup);
   app.add_option("--timeout", o.timeout_s, "Seconds after which a reduction that does not end is an error")

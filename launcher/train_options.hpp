@@ -1,12 +1,15 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
-#include "comm/reducer.hpp"
+#include "comm/communicator.hpp"
+#include "comm/gradient_reducer.hpp"
 #include "launcher/mode.hpp"
 #include "launcher/training_step.hpp"
+#include "models/cost.hpp"
 #include "models/layout.hpp"
 #include "models/network.hpp"
 #include "sampling/planner.hpp"
@@ -53,6 +56,7 @@ struct StepOptions {
   std::string precision = "fp32";
   std::string device = "auto";
   std::string reduce = "slices";
+  std::int64_t powersgd_rank = 1;
   double bucket_mb = 4;
   std::string overlap = "on";
   double timeout_s = 300;
@@ -102,8 +106,15 @@ struct TrainOptions {
 /// What the options mean to the parts of a step.
 [[nodiscard]] ReducerConfig reducer_config(const NetworkOptions& network, const StepOptions& step);
 [[nodiscard]] TrainingStepConfig training_step_config(const StepOptions& step);
+[[nodiscard]] std::unique_ptr<GradientReducer> make_reducer(Communicator& communicator,
+                                                            const NetworkOptions& network,
+                                                            const StepOptions& step, std::uint64_t seed);
+/// How many numbers travel for a matrix.
+[[nodiscard]] WireNumel wire_numel(const StepOptions& step);
 
 void add_network_options(CLI::App& app, NetworkOptions& options);
+/// --reduce and --powersgd-rank alone.
+void add_reduction_options(CLI::App& app, StepOptions& options);
 void add_step_options(CLI::App& app, StepOptions& options);
 void add_train_options(CLI::App& app, TrainOptions& options);
 

@@ -40,9 +40,11 @@ void Trainer::load() {
   schedule_ = std::make_unique<Schedule>(options_, order_->steps_per_epoch());
   state_ = std::make_unique<TrainingState>(options_, data_.train->channels(), data_.train->num_classes(),
                                            request_.device);
+  std::vector<at::Tensor> factors;
   if (request_.resume) {
     const Checkpoint checkpoint = load_checkpoint(*request_.resume);
     state_->restore(checkpoint, request_.resume->string(), communicator_.rank(), communicator_.world_size());
+    factors = tensors_by_slot(checkpoint.factors, state_->network.parameters().size());
     if (checkpoint.manifest.steps_per_epoch != schedule_->steps_per_epoch()) {
       throw Error(ErrorKind::usage,
                   concat(request_.resume->string(), " was written with ", checkpoint.manifest.steps_per_epoch,
@@ -50,7 +52,10 @@ void Trainer::load() {
                          ": resume with the same data, --batch-size and number of workers"));
     }
   }
-  reducer_ = std::make_unique<Reducer>(communicator_, reducer_config(options_.network, options_.step));
+  reducer_ = make_reducer(communicator_, options_.network, options_.step, *options_.seed);
+  if (!factors.empty()) {
+    reducer_->remember(std::move(factors));
+  }
   step_ = std::make_unique<TrainingStep>(state_->network, state_->sgd, *reducer_,
                                          training_step_config(options_.step), state_->feedback());
   const LoaderConfig loading{.threads = options_.workers, .prefetch_batches = 4, .seed = *options_.seed};
@@ -279,7 +284,8 @@ void Trainer::checkpoint(bool is_best) {
   if (just_evaluated && result) {
     manifest.top1 = result->top1;
   }
-  const Checkpoint content = state_->checkpoint(std::move(manifest), communicator_);
+  Checkpoint content = state_->checkpoint(std::move(manifest), communicator_);
+  content.factors = state_by_slot(reducer_->remembered());
   together(communicator_, [&] {
     if (leads()) {
       const auto path = checkpoints_.save(content, is_best);

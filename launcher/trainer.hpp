@@ -8,7 +8,7 @@
 #include <string>
 
 #include "comm/communicator.hpp"
-#include "comm/reducer.hpp"
+#include "comm/gradient_reducer.hpp"
 #include "core/error.hpp"
 #include "core/log.hpp"
 #include "imagenet/epoch_order.hpp"
@@ -84,7 +84,7 @@ class Trainer {
   std::unique_ptr<EpochOrder> order_;
   std::unique_ptr<Schedule> schedule_;
   std::unique_ptr<TrainingState> state_;
-  std::unique_ptr<Reducer> reducer_;
+  std::unique_ptr<GradientReducer> reducer_;
   std::unique_ptr<TrainingStep> step_;
   std::unique_ptr<Loader> loader_;
   std::unique_ptr<Loader> validation_loader_;

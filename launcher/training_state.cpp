@@ -56,9 +56,12 @@ TrainingState::TrainingState(const TrainOptions& options, std::int64_t in_channe
                              at::Device device)
     : network(options.network.layout(in_channels, num_classes), *options.seed, device),
       sgd(network.parameters(), network.layout().sites, options.step.sgd),
-      planner(network.layout().sites, options.network.sampling(Mode::compact), *options.seed) {
+      planner(network.layout().sites, options.network.sampling(Mode::compact), *options.seed),
+      wire_numel_(wire_numel(options.step)) {
   if (options.uses(Mode::feedback)) {
     slices = std::make_unique<GradientSlices>(network, options.network, *options.seed);
+  }
+  if (slices || options.step.reduce == "powersgd") {
     memory.emplace(network.parameters().size());
   }
   if (!options.init_from.empty()) {
@@ -94,9 +97,9 @@ std::optional<Feedback> TrainingState::feedback() {
 
 LayerCost TrainingState::cost(std::int64_t image_size) const {
   const Layout& layout = network.layout();
-  return total_cost(mode == Mode::feedback
-                        ? layer_costs(layout, slices->layout, slices->planner.current(), image_size)
-                        : layer_costs(layout, planner.current(), image_size));
+  return total_cost(mode == Mode::feedback ? layer_costs(layout, slices->layout, slices->planner.current(),
+                                                         image_size, wire_numel_)
+                                           : layer_costs(layout, planner.current(), image_size, wire_numel_));
 }
 
 void TrainingState::restore(const Checkpoint& checkpoint, const std::string& where, int rank,

@@ -60,6 +60,8 @@ struct TrainingState {
   std::optional<NormStatistics> recalibrated;  ///< of the exact network, since the last evaluation
 
  private:
+  WireNumel wire_numel_;
+
   void restore_debts(const Checkpoint& checkpoint, int rank, int world_size);
   [[nodiscard]] StateDict debts(Communicator& communicator) const;
 };

@@ -20,8 +20,8 @@ struct Kept {
 
 class Accountant {
  public:
-  Accountant(const Layout& layout, Kept computed, Kept reduced)
-      : layout_(layout), computed_(computed), reduced_(reduced) {}
+  Accountant(const Layout& layout, Kept computed, Kept reduced, const WireNumel& wire_numel)
+      : layout_(layout), computed_(computed), reduced_(reduced), wire_numel_(wire_numel) {}
 
   /// Returns the side of the layer's output.
   std::int64_t add(const Layer& layer, std::int64_t side) {
@@ -47,7 +47,9 @@ class Accountant {
   LayerCost of_parameters(const std::string& name, std::initializer_list<std::size_t> indices) const {
     LayerCost cost{.name = name};
     for (const std::size_t index : indices) {
-      cost.numel += reduced_.numel(index);
+      const std::vector<std::int64_t> sizes = reduced_.shapes[index].compact_sizes(reduced_.plan);
+      const std::int64_t rows = sizes.size() == 1 ? 1 : sizes[0];
+      cost.numel += wire_numel_(rows, reduced_.numel(index) / rows);
       cost.dense_numel += layout_.parameters[index].numel();
     }
     return cost;
@@ -56,6 +58,7 @@ class Accountant {
   const Layout& layout_;
   Kept computed_;
   Kept reduced_;
+  const WireNumel& wire_numel_;
   std::vector<LayerCost> costs_;
 };
 
@@ -80,17 +83,19 @@ std::vector<LayerCost> account(Accountant accountant, const Layout& layout, std:
 
 }  // namespace
 
-std::vector<LayerCost> layer_costs(const Layout& layout, const Plan& plan, std::int64_t image_size) {
+std::vector<LayerCost> layer_costs(const Layout& layout, const Plan& plan, std::int64_t image_size,
+                                   const WireNumel& wire_numel) {
   const Kept kept{.shapes = layout.parameters, .plan = plan};
-  return account({layout, kept, kept}, layout, image_size);
+  return account({layout, kept, kept, wire_numel}, layout, image_size);
 }
 
 std::vector<LayerCost> layer_costs(const Layout& layout, const SliceLayout& slices, const Plan& plan,
-                                   std::int64_t image_size) {
+                                   std::int64_t image_size, const WireNumel& wire_numel) {
   const Plan everything = Plan::full(layout.sites);
   return account({layout,
                   {.shapes = layout.parameters, .plan = everything},
-                  {.shapes = slices.parameters, .plan = plan}},
+                  {.shapes = slices.parameters, .plan = plan},
+                  wire_numel},
                  layout, image_size);
 }
 

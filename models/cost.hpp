@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -19,13 +20,18 @@ struct LayerCost {
   std::int64_t dense_flops = 0;
 };
 
+/// How many numbers travel for a gradient matrix of so many rows and columns.
+using WireNumel = std::function<std::int64_t(std::int64_t rows, std::int64_t columns)>;
+
 /// One a layer, in order of use. `image_size` is the side of the square input. A training step takes
 /// close to three times the forward pass.
 [[nodiscard]] std::vector<LayerCost> layer_costs(const Layout& layout, const Plan& plan,
-                                                 std::int64_t image_size);
+                                                 std::int64_t image_size,
+                                                 const WireNumel& wire_numel = std::multiplies<>());
 /// The same where the network is whole and its gradients are cut: `plan` is of `slices`.
 [[nodiscard]] std::vector<LayerCost> layer_costs(const Layout& layout, const SliceLayout& slices,
-                                                 const Plan& plan, std::int64_t image_size);
+                                                 const Plan& plan, std::int64_t image_size,
+                                                 const WireNumel& wire_numel = std::multiplies<>());
 [[nodiscard]] LayerCost total_cost(const std::vector<LayerCost>& layers);
 
 /// A plan with the sizes that a sampler of fixed size would keep (the first channels of each site).

@@ -47,6 +47,30 @@ TEST(AllreduceThread, SumsAllThatWasSubmitted) {
   }
 }
 
+TEST(AllreduceThread, TellsWhenOneOfARoundIsDone) {
+  run_ranks(2, [](Communicator& communicator) {
+    AllreduceThread thread(communicator, kPatient);
+    for (const std::uint64_t value : {7U, 8U}) {
+      EncodedNumbers first(integers(50, communicator.rank()), WireType::fp32);
+      EncodedNumbers second(integers(50, communicator.rank()), WireType::fp32);
+      const bool agrees = value == 7;
+      thread.submit_agreement(agrees ? value : value + static_cast<std::uint64_t>(communicator.rank()));
+      thread.submit(first.buffer());
+      EXPECT_EQ(thread.wait_for(0), agrees);
+      EXPECT_EQ(thread.finished(0), agrees);
+      EXPECT_FALSE(thread.finished(1));
+      if (agrees) {
+        EXPECT_EQ(first.values(), summed_integers(50, 2));
+        thread.submit(second.buffer());
+        EXPECT_TRUE(thread.wait_for(1));
+        EXPECT_EQ(second.values(), summed_integers(50, 2));
+      }
+      EXPECT_EQ(thread.wait_all().agreed, agrees);
+      EXPECT_FALSE(thread.finished(0)) << "a new round";
+    }
+  });
+}
+
 TEST(AllreduceThread, OneRanksWishToStopReachesAllOnce) {
   run_ranks(3, [](Communicator& communicator) {
     AllreduceThread thread(communicator, kPatient);

@@ -239,6 +239,21 @@ class Training(ProgramTest):
         self.assertEqual(resumed["weights_digest"], straight["weights_digest"])
         self.assertEqual([line["step"] for line in self.metrics() if "loss" in line], [10, 20, 30, 40])
 
+    def test_resume_goes_on_with_what_is_owed(self) -> None:
+        ways = {
+            "aged": ("--slice-output-ratio", "0.5"),
+            "factors": ("--reduce", "powersgd", "--powersgd-rank", "2"),
+            "scheduled": ("--epochs", "2", "--mode-schedule", "0:feedback,1:compact"),
+        }
+        for name, way in ways.items():
+            options = ("--seed", "7", "--mode", "feedback", "--sample-ratio", "0.25", "--wire", "bf16", *way)
+            length = () if "--epochs" in way else ("--steps", "30")
+            straight = self.train(*options, *length, run_dir=self.folder / f"{name}-straight")
+            run_dir = self.folder / name
+            self.train(*options, *length, "--stop-after", "13", run_dir=run_dir, code=3)
+            resumed = self.train(*options, *length, run_dir=run_dir)
+            self.assertEqual(resumed["weights_digest"], straight["weights_digest"], name)
+
     def test_same_bits_with_any_number_of_loader_threads(self) -> None:
         digests = set()
         for workers in ("0", "1", "4"):
@@ -340,6 +355,24 @@ class Commands(ProgramTest):
                 self.assertAlmostEqual(
                     total["wire_bytes"] / total["dense_bytes"], fraction * share, delta=6e-4
                 )
+
+    def test_plan_knows_what_each_mode_sends(self) -> None:
+        total = {}
+        for name, options in {
+            "dense": ("--mode", "dense"),
+            "columns": ("--mode", "feedback", "--sample-ratio", "0.25"),
+            "blocks": ("--mode", "feedback", "--sample-ratio", "0.25", "--slice-output-ratio", "0.25"),
+            "factors": ("--mode", "dense", "--reduce", "powersgd", "--powersgd-rank", "2"),
+        }.items():
+            result = run([PROGRAM, "plan", "--arch", "resnet50", *options, "--wire", "bf16", "--json"])
+            self.assertEqual(result.returncode, 0, result.stderr)
+            total[name] = json.loads(result.stdout)["total"]
+            self.assertEqual(total[name]["flops"], total[name]["dense_flops"])
+        share = {name: cost["wire_bytes"] / cost["dense_bytes"] for name, cost in total.items()}
+        self.assertEqual(share["dense"], 0.5)
+        self.assertAlmostEqual(share["columns"], 0.5 * 0.253, delta=2e-3)
+        self.assertAlmostEqual(share["blocks"], 0.5 * 0.066, delta=2e-3)
+        self.assertLess(share["factors"], 0.5 * 0.03)
 
     def test_plan_prints_a_table(self) -> None:
         result = run([PROGRAM, "plan", "--arch", "resnet18"])

@@ -57,6 +57,11 @@ TEST(Schedule, RatioFollowsItsEpochs) {
   EXPECT_EQ(schedule.ratio(19), 0.25);
   EXPECT_EQ(schedule.ratio(20), 0.5);
   EXPECT_EQ(schedule.ratio(599), 1.0);
+  EXPECT_EQ(schedule.mode(0), Mode::compact);
+  options.mode_schedule = "1:feedback";
+  EXPECT_EQ(Schedule(options, 10).mode(9), Mode::compact);
+  EXPECT_EQ(Schedule(options, 10).mode(10), Mode::feedback);
+  options.mode_schedule.clear();
   options.network.mode = "dense";
   EXPECT_EQ(Schedule(options, 10).ratio(0), 1.0);
 }

@@ -54,13 +54,35 @@ TEST(TrainOptions, NameTheOptionThatIsWrong) {
   expect_refused([](auto& o) { o.on_disagreement = "vote"; }, "--on-disagreement");
 }
 
-TEST(RatioSchedule, IsReadOrRefused) {
-  using Pairs = std::vector<std::pair<double, double>>;
-  EXPECT_EQ(parse_ratio_schedule("0:0.5,80:1.0"), (Pairs{{0, 0.5}, {80, 1.0}}));
-  EXPECT_TRUE(parse_ratio_schedule("").empty());
-  for (const char* bad : {"0.5", "0:0", "0:1.5", "5:0.5,3:1", "0:0.5,x", "0:0.5:3", "-1:0.5", "0:nan"}) {
-    EXPECT_THROW((void)parse_ratio_schedule(bad), Error) << bad;
+TEST(TrainOptions, RefuseWhatFeedbackCannotDo) {
+  const auto feedback = [](const std::function<void(TrainOptions&)>& spoil) {
+    return [spoil](TrainOptions& o) {
+      o.network.mode = "feedback";
+      spoil(o);
+    };
+  };
+  EXPECT_NO_THROW([&] {
+    TrainOptions options;
+    feedback([](auto& o) { o.network.slice_output_ratio = 0.33; })(options);
+    options.validate();
+    EXPECT_EQ(options.network.row_groups(), 3);
+    EXPECT_EQ(options.network.sampling(Mode::feedback).sampler, "aged");
+    EXPECT_EQ(options.network.sampling(Mode::compact).sampler, "topk");
+  }());
+  expect_refused(feedback([](auto& o) { o.network.sampler = "topk"; }), "--sampler");
+  expect_refused(feedback([](auto& o) { o.step.reduce = "dense"; }), "--reduce");
+  for (const double ratio : {0.0, 0.7, 1.5, std::nan(""), 1e-320}) {
+    expect_refused([&](auto& o) { o.network.slice_output_ratio = ratio; }, "--slice-output-ratio");
   }
+  expect_refused(
+      [](auto& o) {
+        o.mode_schedule = "0:compact,5:feedback";
+        o.network.sampler = "gumbel";
+      },
+      "--sampler");
+  expect_refused([](auto& o) { o.mode_schedule = "0:sparse"; }, "--mode-schedule");
+  expect_refused([](auto& o) { o.step.accumulate = 0; }, "--accumulate");
+  expect_refused([](auto& o) { o.step.powersgd_rank = 0; }, "--powersgd-rank");
 }
 
 /// The program's own arrangement: a subcommand whose file is given to the program.

@@ -8,6 +8,7 @@
 
 #include "comm/communicator.hpp"
 #include "comm/in_process.hpp"
+#include "comm/low_rank_reducer.hpp"
 #include "comm/reducer.hpp"
 #include "launcher/consensus.hpp"
 #include "launcher/training_state.hpp"
@@ -28,6 +29,7 @@ struct Variant {
   double ratio = 0.5;
   double output_ratio = 1;
   WireType wire = WireType::fp32;
+  std::int64_t powersgd_rank = 0;
   ReduceWhat reduce = ReduceWhat::slices;
   Precision precision = Precision::fp32;
   bool overlap = true;
@@ -44,6 +46,8 @@ inline TrainOptions options_of(const Variant& variant) {
   options.network.sampler = variant.sampler;
   options.network.size.ratio = variant.ratio;
   options.network.slice_output_ratio = variant.output_ratio;
+  options.step.reduce = variant.powersgd_rank > 0 ? "powersgd" : "slices";
+  options.step.powersgd_rank = std::max<std::int64_t>(variant.powersgd_rank, 1);
   options.step.sgd = {.momentum = 0.9, .weight_decay = 0.01};
   return options;
 }
@@ -55,12 +59,8 @@ class Training {
       : variant_(variant),
         communicator_(communicator),
         state(options_of(variant), 3, 10, variant.device),
-        reducer(communicator, {.wire = variant.wire,
-                               .bucket_bytes = 100'000,
-                               .first_bucket_bytes = 10'000,
-                               .overlap = variant.overlap,
-                               .timeout = std::chrono::seconds(60)}),
-        recorder(reducer),
+        reducer(small_buckets(variant, communicator)),
+        recorder(*reducer),
         step(network, sgd, recorder, {.precision = variant.precision, .reduce = variant.reduce},
              state.feedback()) {}
 
@@ -98,6 +98,19 @@ class Training {
   }
 
  private:
+  static std::unique_ptr<GradientReducer> small_buckets(const Variant& variant, Communicator& communicator) {
+    const ReducerConfig config{.wire = variant.wire,
+                               .bucket_bytes = 100'000,
+                               .first_bucket_bytes = 10'000,
+                               .overlap = variant.overlap,
+                               .timeout = std::chrono::seconds(60)};
+    if (variant.powersgd_rank > 0) {
+      return std::make_unique<LowRankReducer>(communicator, config,
+                                              LowRankConfig{.rank = variant.powersgd_rank});
+    }
+    return std::make_unique<Reducer>(communicator, config);
+  }
+
   Variant variant_;
   Communicator& communicator_;
   std::int64_t steps_ = 0;
@@ -107,7 +120,7 @@ class Training {
   Network& network = state.network;
   SlicedSgd& sgd = state.sgd;
   Planner& planner = state.planner;
-  Reducer reducer;
+  std::unique_ptr<GradientReducer> reducer;
   RecordingReducer recorder;
   TrainingStep step;
 };
@@ -202,6 +215,9 @@ inline void expect_replicas_stay_equal(Communicator& communicator) {
                                  communicator);
     }
   }
+  for (const Mode mode : {Mode::compact, Mode::feedback, Mode::dense}) {
+    train_and_compare_replicas({.mode = mode, .wire = WireType::bf16, .powersgd_rank = 2}, communicator);
+  }
 }
 
 /// Everything is sent: the same bits as without a memory.
@@ -216,15 +232,23 @@ inline void expect_feedback_at_ratio_one_is_dense(Communicator& communicator) {
 
 /// With weights that stand still, a dense training shows the gradients that a sliced one should have sent:
 /// what it sent and what its ranks still owe, on average, add up to them.
-inline void expect_sent_and_owed_to_be_all_gradients(Communicator& communicator, WireType wire, int steps) {
-  Training sliced({.mode = Mode::feedback, .ratio = 0.25, .output_ratio = 0.5, .wire = wire, .lr = 0},
-                  communicator);
-  Training dense({.mode = Mode::dense, .lr = 0}, communicator);
+inline void expect_sent_and_owed_to_be_all_gradients(Communicator& communicator, Variant variant, int steps) {
+  variant.lr = 0;
+  variant.ratio = 0.25;
+  variant.output_ratio = 0.5;
+  Training sliced(variant, communicator);
+  Training plain(
+      {.mode = variant.mode == Mode::compact ? Mode::compact : Mode::dense, .ratio = 0.25, .lr = 0},
+      communicator);
   for (int i = 0; i < steps; ++i) {
     (void)sliced.train_one();
-    sliced.recorder.add_means(sliced.state.slices->parameters, sliced.state.slices->planner.current());
-    (void)dense.train_one();
-    dense.recorder.add_means(dense.network.parameters(), dense.planner.current());
+    if (variant.mode == Mode::feedback) {
+      sliced.recorder.add_means(sliced.state.slices->parameters, sliced.state.slices->planner.current());
+    } else {
+      sliced.recorder.add_means(sliced.network.parameters(), sliced.planner.current());
+    }
+    (void)plain.train_one();
+    plain.recorder.add_means(plain.network.parameters(), plain.planner.current());
   }
   for (std::size_t p = 0; p < sliced.network.parameters().size(); ++p) {
     at::Tensor total = sliced.recorder.sums()[p];
@@ -233,25 +257,35 @@ inline void expect_sent_and_owed_to_be_all_gradients(Communicator& communicator,
       communicator.allreduce_sum({all.mutable_data_ptr<double>(), static_cast<std::size_t>(all.numel())});
       total = total + all / communicator.world_size();
     }
-    const at::Tensor expected = dense.recorder.sums()[p];
+    const at::Tensor expected = plain.recorder.sums()[p];
     // A 2-byte wire also rounds the partial sums of more than two ranks, which no rank can owe.
-    const double tolerance = wire == WireType::fp32 || communicator.world_size() == 1 ? 1e-5 : 5e-3;
+    const double tolerance = variant.wire == WireType::fp32 || communicator.world_size() == 1 ? 1e-5 : 5e-3;
     EXPECT_LE((total - expected).norm().item<double>(), tolerance * expected.norm().item<double>())
         << sliced.network.parameters()[p].shape.name;
   }
 }
 
 inline void expect_nothing_of_a_gradient_is_lost(Communicator& communicator) {
-  expect_sent_and_owed_to_be_all_gradients(communicator, WireType::fp32, 100);
-  expect_sent_and_owed_to_be_all_gradients(communicator, WireType::bf16, 20);
+  expect_sent_and_owed_to_be_all_gradients(communicator, {.mode = Mode::feedback}, 100);
+  expect_sent_and_owed_to_be_all_gradients(communicator, {.mode = Mode::feedback, .wire = WireType::bf16},
+                                           10);
+  for (const Mode mode : {Mode::compact, Mode::feedback, Mode::dense}) {
+    expect_sent_and_owed_to_be_all_gradients(communicator, {.mode = mode, .powersgd_rank = 2}, 10);
+  }
 }
 
 inline void expect_wire_bytes_of_the_slices(Communicator& communicator) {
-  for (const double output_ratio : {1.0, 0.5}) {
-    Training training({.mode = Mode::feedback, .ratio = 0.25, .output_ratio = output_ratio}, communicator);
+  const auto expect_bytes = [&](const Variant& variant, double at_most) {
+    Training training(variant, communicator);
     const std::int64_t wire_bytes = training.train_one().wire_bytes;
     EXPECT_EQ(wire_bytes, 4 * training.state.cost(16).numel);
-    EXPECT_LT(wire_bytes, 4 * training.state.cost(16).dense_numel * 0.6 * output_ratio);
+    EXPECT_LT(static_cast<double>(wire_bytes),
+              4 * at_most * static_cast<double>(training.state.cost(16).dense_numel));
+  };
+  expect_bytes({.mode = Mode::feedback, .ratio = 0.25}, 0.6);
+  expect_bytes({.mode = Mode::feedback, .ratio = 0.25, .output_ratio = 0.5}, 0.3);
+  for (const Mode mode : {Mode::compact, Mode::feedback, Mode::dense}) {
+    expect_bytes({.mode = mode, .ratio = 0.5, .powersgd_rank = 1}, 0.1);
   }
 }
 

@@ -1,0 +1,356 @@
+#include "comm/low_rank_reducer.hpp"
+
+#include <ATen/ops/empty.h>
+#include <c10/core/GradMode.h>
+
+#include <algorithm>
+
+#include "comm/bucket_layout.hpp"
+#include "comm/pack.hpp"
+#include "core/error.hpp"
+#include "core/text.hpp"
+
+namespace slicereduce {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double milliseconds(Clock::duration duration) {
+  return std::chrono::duration<double, std::milli>(duration).count();
+}
+
+template <typename Config>
+const Config& validated(const Config& config) {
+  config.validate();
+  return config;
+}
+
+/// Numbers in a storage that is a row of such places.
+struct Place {
+  std::int64_t offset = 0;
+  std::int64_t numel = 0;
+
+  [[nodiscard]] at::Tensor in(const at::Tensor& storage) const { return storage.narrow(0, offset, numel); }
+};
+
+Place after(const Place& last, std::int64_t numel) {
+  return {.offset = last.offset + last.numel, .numel = numel};
+}
+
+}  // namespace
+
+struct LowRankReducer::Slot {
+  SlotShape shape;
+  std::int64_t rank = 0;  ///< 0: sent whole
+  std::size_t bucket = 0;
+  Place left;   ///< of P, or of the whole gradient
+  Place right;  ///< of Q
+  bool added = false;
+
+  at::Tensor matrix;  ///< M [n, m], the caller's
+  at::Tensor p;       ///< [r, n], orthonormal
+  at::Tensor q;       ///< [r, m]: the start, then the mean
+  at::Tensor mean;    ///< P Q^T, once asked for
+};
+
+struct LowRankReducer::Bucket {
+  std::size_t first_slot = 0;
+  std::size_t end_slot = 0;
+  Place left;
+  Place right;
+  std::size_t missing = 0;         ///< slots not yet added
+  std::size_t left_allreduce = 0;  ///< its number in the round
+};
+
+struct LowRankReducer::Send {
+  std::size_t bucket;
+  bool is_right;
+};
+
+LowRankReducer::LowRankReducer(Communicator& communicator, const ReducerConfig& config,
+                               const LowRankConfig& low_rank)
+    : config_(validated(config)),
+      low_rank_(validated(low_rank)),
+      scale_(1.0F / static_cast<float>(communicator.world_size())) {
+  if (communicator.world_size() > 1) {
+    thread_ = std::make_unique<AllreduceThread>(communicator, config_.timeout);
+  }
+}
+
+LowRankReducer::~LowRankReducer() = default;
+
+void LowRankReducer::begin(std::span<const SlotShape> slots, std::uint64_t digest, bool wants_stop) {
+  const c10::NoGradGuard no_grad;
+  const std::lock_guard lock(mutex_);
+  require(!in_round_, "a round of reductions begins before the last one's wait()");
+  factors_.resize(std::max(factors_.size(), slots.size()));
+  lay_out(slots);
+  plan_sends();
+  missing_ = slots.size();
+  next_send_ = 0;
+  in_round_ = true;
+  wants_stop_ = wants_stop;
+  if (thread_) {
+    thread_->submit_agreement(digest, wants_stop);
+  }
+}
+
+void LowRankReducer::lay_out(std::span<const SlotShape> shapes) {
+  std::vector<std::int64_t> numels;
+  for (const SlotShape& shape : shapes) {
+    numels.push_back(shape.numel());
+  }
+  const BucketLayout whole = lay_out_buckets(
+      numels, config_.wire, {.bytes = config_.bucket_bytes, .first_bytes = config_.first_bucket_bytes});
+  slots_.clear();
+  buckets_.clear();
+  Place left;
+  Place right;
+  for (std::size_t s = 0; s < shapes.size(); ++s) {
+    const SlotShape& shape = shapes[s];
+    const std::int64_t rank = low_rank_.rank_of(shape.rows, shape.columns);
+    left = after(left, rank > 0 ? rank * shape.rows : shape.numel());
+    right = after(right, rank * shape.columns);
+    const std::size_t bucket = whole.slots[s].bucket;
+    if (buckets_.size() == bucket) {
+      buckets_.push_back(
+          {.first_slot = s, .left = {.offset = left.offset}, .right = {.offset = right.offset}});
+    }
+    buckets_.back().end_slot = s + 1;
+    buckets_.back().left.numel += left.numel;
+    buckets_.back().right.numel += right.numel;
+    ++buckets_.back().missing;
+    slots_.push_back({.shape = shape, .rank = rank, .bucket = bucket, .left = left, .right = right});
+    if (rank > 0) {
+      slots_.back().q = start_factor(s, shape, rank);
+    }
+  }
+  const auto fit = [&](at::Tensor& storage, const Place& last) {
+    const std::int64_t numel = last.offset + last.numel;
+    if (!storage.defined() || storage.numel() < numel) {
+      storage = at::empty({numel}, scalar_type(config_.wire));
+    }
+    return numel;
+  };
+  const std::int64_t numel = fit(left_storage_, left) + fit(right_storage_, right);
+  wire_bytes_ = numel * static_cast<std::int64_t>(wire_size(config_.wire));
+}
+
+/// A bucket's Q goes out behind the next bucket's P: when it is its turn, its own P has had time to come
+/// back.
+void LowRankReducer::plan_sends() {
+  sends_.clear();
+  std::size_t allreduces = 0;
+  const auto send_right = [&](std::size_t bucket) {
+    if (buckets_[bucket].right.numel > 0) {
+      sends_.push_back({.bucket = bucket, .is_right = true});
+      ++allreduces;
+    }
+  };
+  for (std::size_t bucket = 0; bucket < buckets_.size(); ++bucket) {
+    sends_.push_back({.bucket = bucket, .is_right = false});
+    buckets_[bucket].left_allreduce = allreduces++;
+    if (bucket > 0) {
+      send_right(bucket - 1);
+    }
+  }
+  if (!buckets_.empty()) {
+    send_right(buckets_.size() - 1);
+  }
+}
+
+at::Tensor LowRankReducer::start_factor(std::size_t slot, const SlotShape& shape, std::int64_t rank) {
+  at::Tensor& whole = factors_[slot];
+  const std::int64_t whole_columns = shape.blocks.empty() ? shape.columns : shape.whole_columns;
+  RandomStream random(low_rank_.seed, RandomPurpose::low_rank, slot, 0);
+  if (!whole.defined() || whole.size(1) != whole_columns) {
+    whole = at::empty({low_rank_.rank, whole_columns}, at::kFloat);
+    auto* values = whole.mutable_data_ptr<float>();
+    for (std::int64_t i = 0; i < whole.numel(); ++i) {
+      values[i] = static_cast<float>(random.uniform() - 0.5);
+    }
+  }
+  at::Tensor start = at::empty({rank, shape.columns}, at::kFloat);
+  if (shape.blocks.empty()) {
+    start.copy_(whole.narrow(0, 0, rank));
+  } else {
+    for (std::int64_t k = 0; k < rank; ++k) {
+      const auto* from = whole.const_data_ptr<float>() + k * whole_columns;
+      auto* to = start.mutable_data_ptr<float>() + k * shape.columns;
+      for (const std::int32_t block : shape.blocks) {
+        to = std::copy_n(from + block * shape.block, shape.block, to);
+      }
+    }
+  }
+  orthonormalize_or_draw(start, random);
+  return start;
+}
+
+void LowRankReducer::keep_factor(std::size_t slot) {
+  const SlotShape& shape = slots_[slot].shape;
+  const std::int64_t rank = slots_[slot].rank;
+  const at::Tensor& q = slots_[slot].q;
+  const at::Tensor& whole = factors_[slot];
+  if (shape.blocks.empty()) {
+    whole.narrow(0, 0, rank).copy_(q);
+    return;
+  }
+  for (std::int64_t k = 0; k < rank; ++k) {
+    const auto* from = q.const_data_ptr<float>() + k * shape.columns;
+    auto* to = whole.mutable_data_ptr<float>() + k * shape.whole_columns;
+    for (const std::int32_t block : shape.blocks) {
+      std::copy_n(from, shape.block, to + block * shape.block);
+      from += shape.block;
+    }
+  }
+}
+
+void LowRankReducer::add(std::size_t slot, const at::Tensor& gradient) {
+  const c10::NoGradGuard no_grad;
+  require(slot < slots_.size(), "a gradient is added to a slot beyond begin()'s");
+  Slot& place = slots_[slot];
+  check_gradient(slot, gradient, place.shape.numel());
+  {
+    const std::lock_guard lock(mutex_);
+    require(in_round_, "a gradient is added outside of begin() and wait()");
+    if (place.added) {
+      throw Error(ErrorKind::invariant, concat("gradient of slot ", slot, " is added twice in a step"));
+    }
+    place.added = true;
+  }
+  if (place.rank == 0) {
+    pack(gradient, scale_, place.left.in(left_storage_), config_.wire);
+  } else {
+    require(gradient.scalar_type() == at::kFloat && gradient.is_contiguous(),
+            "a matrix to be sent as factors is not float and contiguous");
+    place.matrix = gradient.view({place.shape.rows, place.shape.columns});
+    pack(left_factor(place.matrix, place.q.to(gradient.device())), scale_, place.left.in(left_storage_),
+         config_.wire);
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    --buckets_[place.bucket].missing;
+    --missing_;
+  }
+  if (config_.overlap) {
+    advance(/*blocks=*/false);
+  }
+}
+
+/// Sends what is ready, in the order that all ranks have; the first that is not holds up the rest.
+void LowRankReducer::advance(bool blocks) {
+  std::unique_lock lock(advancing_, std::defer_lock);
+  if (blocks) {
+    lock.lock();
+  } else if (!lock.try_lock()) {
+    return;  // another thread is at it; what it misses goes out with the next add() or wait()
+  }
+  for (; next_send_ < sends_.size() && send_is_ready(sends_[next_send_], blocks); ++next_send_) {
+    submit(sends_[next_send_]);
+  }
+}
+
+bool LowRankReducer::send_is_ready(const Send& send, bool blocks) {
+  const Bucket& bucket = buckets_[send.bucket];
+  if (!send.is_right) {
+    const std::lock_guard lock(mutex_);
+    return bucket.missing == 0;
+  }
+  const bool is_back = !thread_ || (blocks ? thread_->wait_for(bucket.left_allreduce)
+                                           : thread_->finished(bucket.left_allreduce));
+  if (is_back) {
+    compute_right_factors(send.bucket);
+  }
+  return is_back;
+}
+
+void LowRankReducer::compute_right_factors(std::size_t bucket) {
+  for (std::size_t s = buckets_[bucket].first_slot; s < buckets_[bucket].end_slot; ++s) {
+    Slot& slot = slots_[s];
+    if (slot.rank == 0) {
+      continue;
+    }
+    slot.p = slot.left.in(left_storage_).to(at::kFloat, /*non_blocking=*/false, /*copy=*/true);
+    slot.p = slot.p.view({slot.rank, slot.shape.rows});
+    orthonormalize(slot.p);
+    pack(right_factor(slot.matrix, slot.p.to(slot.matrix.device())), scale_, slot.right.in(right_storage_),
+         config_.wire);
+  }
+}
+
+void LowRankReducer::submit(const Send& send) {
+  if (thread_) {
+    const Bucket& bucket = buckets_[send.bucket];
+    thread_->submit(send.is_right ? wire_buffer(right_storage_, bucket.right.offset, bucket.right.numel)
+                                  : wire_buffer(left_storage_, bucket.left.offset, bucket.left.numel));
+  }
+}
+
+WireBuffer LowRankReducer::wire_buffer(const at::Tensor& storage, std::int64_t offset,
+                                       std::int64_t numel) const {
+  const std::size_t size = wire_size(config_.wire);
+  return {
+      .bytes = {static_cast<std::byte*>(storage.mutable_data_ptr()) + static_cast<std::size_t>(offset) * size,
+                static_cast<std::size_t>(numel) * size},
+      .type = config_.wire};
+}
+
+std::optional<ReduceTimes> LowRankReducer::wait() {
+  const c10::NoGradGuard no_grad;
+  const auto start = Clock::now();
+  {
+    const std::lock_guard lock(mutex_);
+    require(in_round_, "wait() without begin()");
+    require_all_added();
+    in_round_ = false;
+  }
+  advance(/*blocks=*/true);
+  ReduceTimes times{.stop_requested = wants_stop_, .wire_bytes = wire_bytes_};
+  if (thread_) {
+    const AllreduceRound round = thread_->wait_all();
+    if (!round.agreed) {
+      return std::nullopt;
+    }
+    times.stop_requested = round.stop_requested;
+    times.comm_ms = milliseconds(round.busy());
+    times.exposed_ms = milliseconds(Clock::now() - start);
+  }
+  for (std::size_t s = 0; s < slots_.size(); ++s) {
+    if (slots_[s].rank > 0) {
+      slots_[s].q.copy_(slots_[s].right.in(right_storage_).view(slots_[s].q.sizes()));
+      keep_factor(s);
+    }
+  }
+  return times;
+}
+
+void LowRankReducer::require_all_added() const {
+  const auto first = std::ranges::find(slots_, false, &Slot::added);
+  if (first != slots_.end()) {
+    throw Error(ErrorKind::invariant, concat("gradient of slot ", first - slots_.begin(), " of ",
+                                             slots_.size(), " was not added before wait()"));
+  }
+}
+
+at::Tensor LowRankReducer::mean(std::size_t slot) {
+  const c10::NoGradGuard no_grad;
+  Slot& place = slots_.at(slot);
+  if (place.rank == 0) {
+    return place.left.in(left_storage_);
+  }
+  if (!place.mean.defined()) {
+    place.mean = product(place.p, place.q).view({-1});
+  }
+  return place.mean;
+}
+
+void LowRankReducer::subtract_sent(std::size_t slot, const at::Tensor& gradient) {
+  const c10::NoGradGuard no_grad;
+  if (slots_.at(slot).rank == 0) {
+    subtract_packed(gradient, scale_, config_.wire);
+  } else {
+    gradient.view({-1}).sub_(mean(slot).to(gradient.device()));
+  }
+}
+
+}  // namespace slicereduce
