@@ -1,14 +1,16 @@
 """Times a training step of PyTorch's DistributedDataParallel on CPUs: the peer of `slicereduce bench step`.
 
-Starts its ranks itself on 127.0.0.1 (gloo), with the settings that are best for it here: channels_last,
-gradients as views of their buckets, SGD's fused implementation, no graph kept, synthetic images that
-are made once. Prints one JSON object on one line. A step's time is the slowest rank's.
+Starts its ranks itself on 127.0.0.1 (gloo), or is one of them where RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT
+say so. With the settings that are best for it here: channels_last, gradients as views of their buckets, SGD's
+fused implementation, no graph kept, synthetic images that are made once. Prints one JSON object on one line. A
+step's time is the slowest rank's, and so is the memory.
 """
 
 import argparse
 import itertools
 import json
 import os
+import resource
 import socket
 import statistics
 import time
@@ -22,6 +24,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
 PHASES = ("forward", "backward", "optimizer")
+MIN_COMPRESSION_RATE = 0.5
 
 
 def options() -> argparse.Namespace:
@@ -51,6 +54,19 @@ def powersgd_rank(hook: str) -> int:
     return int(rank) if name == "powersgd" and rank.isdigit() else 0
 
 
+def wire_bytes(model: torch.nn.Module, hook: str) -> int:
+    """What a rank hands to AllReduce in a step; PowerSGD's hook sends fp32, factors by the rule of its state."""
+    if rank := powersgd_rank(hook):
+        numbers = 0
+        for parameter in model.parameters():
+            n = parameter.shape[0]
+            m = parameter.numel() // n
+            r = min(n, m, rank)
+            numbers += (n + m) * r if (n + m) * r * MIN_COMPRESSION_RATE < n * m else n * m
+        return 4 * numbers
+    return (2 if hook in ("bf16", "fp16") else 4) * sum(p.numel() for p in model.parameters())
+
+
 def replicate(model: torch.nn.Module, hook: str) -> DistributedDataParallel:
     # PowerSGD's hook starts its second AllReduce inside a callback; with several buckets the ranks'
     # orders differ and gloo deadlocks. One bucket can't.
@@ -62,7 +78,7 @@ def replicate(model: torch.nn.Module, hook: str) -> DistributedDataParallel:
         replica.register_comm_hook(None, default_hooks.fp16_compress_hook)
     elif rank := powersgd_rank(hook):
         state = powerSGD_hook.PowerSGDState(
-            None, matrix_approximation_rank=rank, start_powerSGD_iter=3, min_compression_rate=0.5
+            None, matrix_approximation_rank=rank, start_powerSGD_iter=3, min_compression_rate=MIN_COMPRESSION_RATE
         )
         replica.register_comm_hook(state, powerSGD_hook.powerSGD_hook)
     return replica
@@ -94,7 +110,11 @@ def timed_steps(replica: DistributedDataParallel, chosen: argparse.Namespace, ra
     return torch.tensor(times[chosen.warmup :])
 
 
-def report(slowest: torch.Tensor, parameters: int, chosen: argparse.Namespace) -> dict:
+def report(
+    slowest: torch.Tensor, peak_memory_bytes: int, model: torch.nn.Module, chosen: argparse.Namespace
+) -> dict:
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    sent = wire_bytes(model, chosen.hook)
     step = slowest[:, 0]
     step_ms = statistics.median(step.tolist())
     phases = {
@@ -111,23 +131,30 @@ def report(slowest: torch.Tensor, parameters: int, chosen: argparse.Namespace) -
         **phases,
         "images_per_s": round(1e3 * chosen.batch_size * chosen.world_size / step_ms, 2),
         "parameters": parameters,
+        "wire_bytes": sent,
+        "peak_memory_bytes": peak_memory_bytes,
     }
 
 
-def run_rank(rank: int, port: int, chosen: argparse.Namespace) -> None:
-    torch.set_num_threads(chosen.threads)
+def spawned_rank(rank: int, port: int, chosen: argparse.Namespace) -> None:
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     dist.init_process_group(
         "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=chosen.world_size
     )
+    run_rank(rank, chosen)
+
+
+def run_rank(rank: int, chosen: argparse.Namespace) -> None:
+    torch.set_num_threads(chosen.threads)
     torch.manual_seed(0)
     model = torchvision.models.get_model(chosen.arch, num_classes=chosen.num_classes)
     model = model.to(memory_format=torch.channels_last)
     times = timed_steps(replicate(model, chosen.hook), chosen, rank)
     dist.all_reduce(times, dist.ReduceOp.MAX)
+    memory = torch.tensor([1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss])
+    dist.all_reduce(memory, dist.ReduceOp.MAX)
     if rank == 0:
-        parameters = sum(parameter.numel() for parameter in model.parameters())
-        print(json.dumps(report(times, parameters, chosen)), flush=True)
+        print(json.dumps(report(times, int(memory.item()), model, chosen)), flush=True)
     # Not by destroy_process_group: its destructor joins a thread that may wait for the GIL, which it holds
     # itself (PyTorch 2.11, gloo), and the process then hangs for good.
     os._exit(0)
@@ -143,7 +170,12 @@ def main() -> None:
     chosen = options()
     # Before the ranks start: OpenMP reads it when it is loaded.
     os.environ["OMP_NUM_THREADS"] = str(chosen.threads)
-    mp.spawn(run_rank, args=(free_port(), chosen), nprocs=chosen.world_size)
+    if "RANK" in os.environ:
+        dist.init_process_group("gloo")
+        chosen.world_size = dist.get_world_size()
+        run_rank(dist.get_rank(), chosen)
+    else:
+        mp.spawn(spawned_rank, args=(free_port(), chosen), nprocs=chosen.world_size)
 
 
 if __name__ == "__main__":
