@@ -21,11 +21,21 @@ void check_capacity(const char* name, std::int64_t bytes, WireType type) {
   }
 }
 
+/// The first of the slots that go out last, in at most `room` numbers; none of them where all would fit.
+std::size_t first_of_last(std::span<const std::int64_t> numels, std::int64_t room) {
+  std::size_t first = numels.size();
+  for (std::int64_t sum = 0; first > 0 && sum + numels[first - 1] <= room; --first) {
+    sum += numels[first - 1];
+  }
+  return first == 0 ? numels.size() : first;
+}
+
 }  // namespace
 
 void BucketCapacity::validate(WireType type) const {
   check_capacity("a bucket", bytes, type);
   check_capacity("a first bucket", first_bytes, type);
+  check_capacity("a last bucket", last_bytes, type);
 }
 
 BucketLayout lay_out_buckets(std::span<const std::int64_t> numels, WireType type,
@@ -34,12 +44,14 @@ BucketLayout lay_out_buckets(std::span<const std::int64_t> numels, WireType type
   const auto size = static_cast<std::int64_t>(wire_size(type));
   BucketLayout layout;
   std::int64_t payload = 0;
-  for (const std::int64_t numel : numels) {
+  const std::size_t last_begins = first_of_last(numels, capacity.last_bytes / size);
+  for (std::size_t slot = 0; slot < numels.size(); ++slot) {
+    const std::int64_t numel = numels[slot];
     require(numel >= 0, "a slot has a negative number of elements");
     const bool in_first = layout.buckets.size() <= 1;
     const std::int64_t room = (in_first ? capacity.first_bytes : capacity.bytes) / size;
-    if (layout.buckets.empty() ||
-        (layout.buckets.back().numel > 0 && layout.buckets.back().numel + numel > room)) {
+    if (layout.buckets.empty() || (layout.buckets.back().numel > 0 &&
+                                   (layout.buckets.back().numel + numel > room || slot == last_begins))) {
       if (!layout.buckets.empty()) {
         layout.storage_numel = aligned(layout.storage_numel, type);
       }

@@ -14,6 +14,8 @@ struct BucketCapacity {
   std::int64_t bytes = 25LL << 20;
   /// Smaller than the others, so that the wire is busy soon after backward begins.
   std::int64_t first_bytes = 1LL << 20;
+  /// So many of the last bytes go out on their own: when backward has ended, only they are left to wait for.
+  std::int64_t last_bytes = 128LL << 10;
 
   /// Throws Error(usage) where one of them holds no number.
   void validate(WireType type) const;

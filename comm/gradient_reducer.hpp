@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "comm/bucket_layout.hpp"
 #include "comm/wire.hpp"
 
 namespace slicereduce {
@@ -17,12 +18,16 @@ struct ReducerConfig {
   WireType wire = WireType::fp32;
   std::int64_t bucket_bytes = 25LL << 20;
   std::int64_t first_bucket_bytes = 1LL << 20;
+  std::int64_t last_bucket_bytes = 128LL << 10;
   /// Start a bucket's AllReduce when it is full; off: all of them in wait().
   bool overlap = true;
   std::chrono::milliseconds timeout{300'000};
 
   /// Throws Error(usage).
   void validate() const;
+  [[nodiscard]] BucketCapacity capacity() const {
+    return {.bytes = bucket_bytes, .first_bytes = first_bucket_bytes, .last_bytes = last_bucket_bytes};
+  }
 };
 
 /// What a step's reduction took on this rank.

@@ -100,8 +100,7 @@ void LowRankReducer::lay_out(std::span<const SlotShape> shapes) {
   for (const SlotShape& shape : shapes) {
     numels.push_back(shape.numel());
   }
-  const BucketLayout whole = lay_out_buckets(
-      numels, config_.wire, {.bytes = config_.bucket_bytes, .first_bytes = config_.first_bucket_bytes});
+  const BucketLayout whole = lay_out_buckets(numels, config_.wire, config_.capacity());
   slots_.clear();
   buckets_.clear();
   Place left;

@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "core/choice.hpp"
 #include "core/error.hpp"
 #include "core/text.hpp"
 
@@ -96,12 +97,33 @@ void check_mpi(int code, const char* call) {
                                      "; see the other ranks' messages for the rank that failed first"));
 }
 
-void prefer_ring_allreduce() {
-  constexpr int kKeepTheUsers = 0;
-  if (setenv("OMPI_MCA_coll_libnbc_iallreduce_algorithm", "1", kKeepTheUsers) != 0) {
+AllreduceAlgorithm parse_allreduce_algorithm(std::string_view name) {
+  return parse_choice<AllreduceAlgorithm>(name, "--algorithm",
+                                          {{"ring", AllreduceAlgorithm::ring},
+                                           {"binomial", AllreduceAlgorithm::binomial},
+                                           {"rabenseifner", AllreduceAlgorithm::rabenseifner},
+                                           {"recursive_doubling", AllreduceAlgorithm::recursive_doubling},
+                                           {"library", AllreduceAlgorithm::library}});
+}
+
+namespace {
+
+constexpr const char* kAlgorithmVariable = "OMPI_MCA_coll_libnbc_iallreduce_algorithm";
+
+}  // namespace
+
+void choose_allreduce(AllreduceAlgorithm algorithm) {
+  // The enumeration counts as Open MPI does.
+  const std::string number = std::to_string(static_cast<int>(algorithm));
+  if (setenv(kAlgorithmVariable, number.c_str(), /*overwrite=*/1) != 0) {
     throw Error(ErrorKind::mpi,
-                "can't set OMPI_MCA_coll_libnbc_iallreduce_algorithm in the environment: "
-                "out of memory");
+                concat("can't set ", kAlgorithmVariable, " in the environment: out of memory"));
+  }
+}
+
+void prefer_ring_allreduce() {
+  if (std::getenv(kAlgorithmVariable) == nullptr) {
+    choose_allreduce(AllreduceAlgorithm::ring);
   }
 }
 

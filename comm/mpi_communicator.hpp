@@ -3,8 +3,10 @@
 #include <mpi.h>
 
 #include <climits>
+#include <cstdint>
 #include <memory>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "comm/communicator.hpp"
@@ -14,9 +16,16 @@ namespace slicereduce {
 /// Throws Error(mpi) with MPI's own text unless `code` is MPI_SUCCESS. `call` is the function's name.
 void check_mpi(int code, const char* call);
 
-/// Makes Open MPI's non-blocking AllReduce a ring, unless the user has chosen an algorithm. Its own choice
-/// took 335 ms for 10 MB on three hosts at 1 Gbit/s, the ring 119 to 127 (Open MPI 4.1.4). Sets an
-/// environment variable: call it before MPI_Init and before any thread is started.
+/// How Open MPI's non-blocking AllReduce is done.
+enum class AllreduceAlgorithm : std::uint8_t { library, ring, binomial, rabenseifner, recursive_doubling };
+/// Throws Error(usage) for another name.
+[[nodiscard]] AllreduceAlgorithm parse_allreduce_algorithm(std::string_view name);
+
+/// Chooses for this process. Sets an environment variable, which other MPI libraries ignore: call it before
+/// MPI_Init and before any thread is started.
+void choose_allreduce(AllreduceAlgorithm algorithm);
+/// Chooses the ring, unless the user's environment has chosen. The library's own choice took 335 ms for 10 MB
+/// on three hosts at 1 Gbit/s, the ring 119 to 127 (Open MPI 4.1.4).
 void prefer_ring_allreduce();
 
 /// Ranks that are MPI processes. Owns two duplicates of `parent`: one for the start_ calls, one for the

@@ -25,7 +25,7 @@ const ReducerConfig& validated(const ReducerConfig& config) {
 }  // namespace
 
 void ReducerConfig::validate() const {
-  BucketCapacity{.bytes = bucket_bytes, .first_bytes = first_bucket_bytes}.validate(wire);
+  capacity().validate(wire);
   if (timeout <= std::chrono::milliseconds::zero()) {
     throw Error(ErrorKind::usage,
                 concat("timeout of ", timeout.count(), " ms: expected more than zero (--timeout)"));
@@ -69,8 +69,7 @@ void Reducer::begin(std::span<const std::int64_t> slot_numels, std::uint64_t dig
 }
 
 void Reducer::lay_out(std::span<const std::int64_t> slot_numels) {
-  layout_ = lay_out_buckets(slot_numels, config_.wire,
-                            {.bytes = config_.bucket_bytes, .first_bytes = config_.first_bucket_bytes});
+  layout_ = lay_out_buckets(slot_numels, config_.wire, config_.capacity());
   numels_.assign(slot_numels.begin(), slot_numels.end());
   if (!storage_.defined() || storage_.numel() < layout_.storage_numel) {
     storage_ = at::empty({layout_.storage_numel}, scalar_type(config_.wire));

@@ -174,9 +174,9 @@ std::string_view wire_name(WireType type) {
   return "fp16";
 }
 
-WireType parse_wire_type(std::string_view name) {
+WireType parse_wire_type(std::string_view name, std::string_view option) {
   return parse_choice<WireType>(
-      name, "--wire", {{"fp32", WireType::fp32}, {"bf16", WireType::bf16}, {"fp16", WireType::fp16}});
+      name, option, {{"fp32", WireType::fp32}, {"bf16", WireType::bf16}, {"fp16", WireType::fp16}});
 }
 
 void encode(std::span<const float> in, float scale, std::span<std::byte> out, WireType type) {

@@ -20,8 +20,8 @@ enum class WireType : std::uint8_t {
 /// "fp32", "bf16" or "fp16".
 [[nodiscard]] std::string_view wire_name(WireType type);
 
-/// The inverse of wire_name. Throws Error(usage).
-[[nodiscard]] WireType parse_wire_type(std::string_view name);
+/// The inverse of wire_name. Throws Error(usage) naming `option`.
+[[nodiscard]] WireType parse_wire_type(std::string_view name, std::string_view option = "--wire");
 
 /// out[i] = in[i] * scale, rounded to nearest even once after the product in fp32. Infinities stay
 /// infinities, fp16 overflows to them; a NaN becomes the one quiet NaN of a 2-byte type. The same bits on

@@ -3,8 +3,6 @@
 #include <ATen/ops/randn.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
-#include <cmath>
 #include <iostream>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -12,8 +10,10 @@
 #include "comm/gradient_reducer.hpp"
 #include "core/device.hpp"
 #include "core/text.hpp"
+#include "launcher/bench_allreduce.hpp"
 #include "launcher/commands.hpp"
 #include "launcher/consensus.hpp"
+#include "launcher/slowest.hpp"
 #include "launcher/stopwatch.hpp"
 #include "launcher/train_options.hpp"
 #include "launcher/training_state.hpp"
@@ -45,17 +45,9 @@ struct BenchOptions {
 /// One value a step, by name.
 using Series = std::map<std::string, std::vector<double>>;
 
-double quantile(std::vector<double> values, double q) {
-  std::sort(values.begin(), values.end());
-  return values[static_cast<std::size_t>(std::lround(q * static_cast<double>(values.size() - 1)))];
-}
-
-/// Collective. The largest over ranks: the slowest one sets a step's time.
+/// Collective.
 double largest(double value, Communicator& communicator) {
-  const auto bytes = communicator.allgather(std::as_bytes(std::span(&value, 1)));
-  const std::span<const double> values(reinterpret_cast<const double*>(bytes.data()),
-                                       bytes.size() / sizeof(double));
-  return *std::max_element(values.begin(), values.end());
+  return slowest_of_ranks({value}, communicator).front();
 }
 
 Series measure(const BenchOptions& options, at::Device device, Communicator& communicator,
@@ -146,6 +138,7 @@ ExitCode bench_step(const BenchOptions& options, const MpiSession& session, Comm
 void add_bench_command(CLI::App& program, Action& action) {
   CLI::App* bench = program.add_subcommand("bench", "Measurements");
   bench->require_subcommand(1);
+  add_bench_allreduce(*bench, action);
   CLI::App* step = bench->add_subcommand("step", "A training step on synthetic images: medians of its parts");
   const auto o = std::make_shared<BenchOptions>();
   add_network_options(*step, o->network);

@@ -152,7 +152,8 @@ ReducerConfig reducer_config(const NetworkOptions& network, const StepOptions& s
   const auto bytes = static_cast<std::int64_t>(step.bucket_mb * 1e6);
   return {.wire = parse_wire_type(network.wire),
           .bucket_bytes = bytes,
-          .first_bucket_bytes = std::min<std::int64_t>(bytes, 1'000'000),
+          .first_bucket_bytes = (bytes + 3) / 4,
+          .last_bucket_bytes = (bytes + 7) / 8,
           .overlap = step.overlap == "on",
           .timeout = std::chrono::milliseconds(static_cast<std::int64_t>(step.timeout_s * 1000))};
 }

@@ -57,7 +57,7 @@ struct StepOptions {
   std::string device = "auto";
   std::string reduce = "slices";
   std::int64_t powersgd_rank = 1;
-  double bucket_mb = 4;
+  double bucket_mb = 1;
   std::string overlap = "on";
   double timeout_s = 300;
   int threads = 0;  ///< 0: cores per local rank

@@ -1,9 +1,9 @@
 """Hosts on one machine, joined by links of a given rate: what a benchmark of communication runs on.
 
-Each host is a network namespace with one interface to a bridge (in a namespace of its own), and every program
-started there has its own host name and its own /etc/hosts, so that MPI and gloo take it for a machine. Links are
-limited on both ends by a token bucket. Needs root and iproute2. Everything is removed when the context ends, and
-what a killed run has left behind is removed when the next one begins.
+Each host is a network namespace with one interface to a bridge (in a namespace of its own), and every
+program started there has its own host name and /etc/hosts, so that MPI and gloo take it for a machine.
+Links are limited on both ends by a token bucket. Needs root and iproute2. Everything is removed when
+the context ends, and what a killed run has left behind is removed when the next one begins.
 """
 
 import contextlib
@@ -19,11 +19,12 @@ PREFIX = "slred"
 SUBNET = "10.77.0"
 UNITS = {"kbit": 1e3, "mbit": 1e6, "gbit": 1e9}
 
-# Enters a host: its network, a host name of its own, and name resolution that asks nobody (mpirun waits half a
-# minute for a name server that isn't there).
+# Enters a host: a core of its own as far as there are any, its network, a host name, and name resolution that
+# asks nobody (mpirun waits half a minute for a name server that isn't there).
 ENTER = """#!/bin/bash
 host=$1; shift
-exec nsenter --net=/run/netns/{group}$host unshare --uts --mount -- bash -c '
+core=$(((${host#h} - 1) % $(nproc --all)))
+exec taskset -c $core nsenter --net=/run/netns/{group}$host unshare --uts --mount -- bash -c '
   hostname "$0"
   mount --bind {folder}/hosts /etc/hosts
   if [[ -e /etc/resolv.conf ]]; then mount --bind {folder}/nobody "$(realpath /etc/resolv.conf)"; fi
@@ -58,7 +59,7 @@ def run(*command: str) -> str:
 
 
 def require_tools() -> None:
-    missing = [tool for tool in ("ip", "tc", "nsenter", "unshare") if shutil.which(tool) is None]
+    missing = [tool for tool in ("ip", "tc", "nsenter", "unshare", "taskset") if shutil.which(tool) is None]
     if missing:
         raise RuntimeError(f"{', '.join(missing)} not found: install iproute2 and util-linux")
     if os.geteuid() != 0:
@@ -157,7 +158,9 @@ class EmulatedNetwork:
         """The command line that runs `command` there."""
         return [str(self.folder / "enter"), host, *command]
 
-    def mpirun_line(self, command: list[str], environment: dict[str, str], ranks_per_host: int = 1) -> list[str]:
+    def mpirun_line(
+        self, command: list[str], environment: dict[str, str], ranks_per_host: int = 1
+    ) -> list[str]:
         ranks = ",".join(f"{host}:{ranks_per_host}" for host in self.hosts)
         subnet = f"{SUBNET}.0/24"
         parameters = {

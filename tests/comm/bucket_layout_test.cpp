@@ -35,6 +35,19 @@ TEST(BucketLayout, TheFirstBucketHasItsOwnCapacity) {
   EXPECT_EQ(buckets_of(layout), (std::vector<std::size_t>{0, 1, 1, 1, 1}));
 }
 
+TEST(BucketLayout, TheLastSlotsGoOutOnTheirOwn) {
+  const std::vector<std::int64_t> numels{2, 2, 2, 2, 1, 1};
+  const auto layout = lay_out(numels, WireType::fp32, {.bytes = 1000, .first_bytes = 1000, .last_bytes = 12});
+  EXPECT_EQ(buckets_of(layout), (std::vector<std::size_t>{0, 0, 0, 0, 1, 1}));
+  // A last slot that is larger goes with those before it; and all of them are no last part.
+  EXPECT_EQ(lay_out(numels, WireType::fp32, {.bytes = 99, .first_bytes = 99, .last_bytes = 4}).buckets.size(),
+            2U);
+  EXPECT_EQ(lay_out({2, 2}, WireType::fp32, {.bytes = 99, .first_bytes = 99, .last_bytes = 4}).buckets.size(),
+            1U);
+  EXPECT_EQ(
+      lay_out({2, 2}, WireType::fp32, {.bytes = 99, .first_bytes = 99, .last_bytes = 16}).buckets.size(), 1U);
+}
+
 TEST(BucketLayout, CapacityIsInBytesOfTheWireType) {
   const auto layout = lay_out({2, 2, 2, 2}, WireType::bf16, {.bytes = 8, .first_bytes = 8});
   EXPECT_EQ(buckets_of(layout), (std::vector<std::size_t>{0, 0, 1, 1}));

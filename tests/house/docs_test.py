@@ -15,12 +15,15 @@ import tree
 LINK = re.compile(r"`[^`]*`|\]\(([^()\s]+)\)")
 HEADING = re.compile(r"^#+ +(.*)$")
 # "-b,--batch-size INT=32      Images a worker": a type is one blank behind the name, a flag's text more.
-HELP_OPTION = re.compile(r"^ {2}(?:-\w,)?(--[a-z][a-z-]*)(?: ([A-Z]+)(?:=(\S+))?( REQUIRED)?)?(?:\s|$)")
+# A list's values are followed by three dots.
+HELP_OPTION = re.compile(
+    r"^ {2}(?:-\w,)?(--[a-z][a-z-]*)(?: ([A-Z]+)(?:=(\S+(?: \S+)*(?= \.\.\.)|\S+))?( REQUIRED)?)?(?:\s|$)"
+)
 OPTION = re.compile(r"`(--[a-z][a-z-]*)`")
 # Groups of options that several commands share, documented once.
 SHARED = {"plan": ["Network and sampling"], "bench step": ["Network and sampling", "Step"]}
 TRAIN = ["Data", "Network and sampling", "Step", "Run"]
-COMMANDS = ["train", "eval", "plan", "bench step", "inspect", "export"]
+COMMANDS = ["train", "eval", "plan", "bench allreduce", "bench step", "inspect", "export"]
 
 
 def pages() -> list[Path]:
@@ -75,7 +78,7 @@ def options_of_help(text: str) -> dict[str, str]:
         elif kind == "BOOLEAN":
             options[name] = {"0": "false", "1": "true"}[default]
         else:
-            options[name] = default or "none"
+            options[name] = (default or "none").replace(" ", ",")
     options.pop("--help", None)
     return options
 

@@ -173,7 +173,7 @@ TEST(CheckpointFolder, PassesOverADamagedFileAndSaysSo) {
 }
 
 TEST(Manifest, NamesWhatItLacks) {
-  expect_error_from([] { (void)Manifest::from_json("{\"format\": 1}", "a.ckpt"); }, ErrorKind::input,
+  expect_error_from([] { (void)Manifest::from_json("{\"format\": 2}", "a.ckpt"); }, ErrorKind::input,
                     "version");
   expect_error_from([] { (void)Manifest::from_json("{\"format\": 99}", "a.ckpt"); }, ErrorKind::input,
                     "format 99");

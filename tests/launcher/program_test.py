@@ -403,6 +403,33 @@ class Commands(ProgramTest):
         self.assertEqual(inspected["manifest"]["step"], 20)
         self.assertEqual(inspected["weights"]["fc.weight"]["sizes"], [10, 64])
 
+    def test_bench_allreduce_checks_its_sums(self) -> None:
+        command = (
+            "bench",
+            "allreduce",
+            "--sizes",
+            "0.001,0.3",
+            "--wires",
+            "fp32,bf16,fp16",
+            "--repeats",
+            "3",
+        )
+        for ranks in (1, 2, 3):
+            result = run([*mpirun(ranks), PROGRAM, *command, "--json"])
+            self.assertEqual(result.returncode, 0, result.stderr)
+            lines = [json.loads(line) for line in result.stdout.splitlines()]
+            self.assertEqual([line["bytes"] for line in lines], [1000, 300_000] * 3)
+            for line in lines:
+                self.assertTrue(line["exact"])
+                self.assertEqual(line["world_size"], ranks)
+                self.assertAlmostEqual(
+                    line["busbw_gb_s"], line["algbw_gb_s"] * 2 * (ranks - 1) / ranks, delta=1e-9
+                )
+        for bad in (("--sizes", "0"), ("--wires", "int8"), ("--algorithm", "star"), ("--repeats", "0")):
+            result = run([PROGRAM, "bench", "allreduce", *bad])
+            self.assertEqual(result.returncode, 2)
+            self.assertIn(bad[0][:8], result.stderr)
+
     def test_bench_step_prints_one_json_line(self) -> None:
         command = ("bench", "step", "--arch", "resnet20", "--image-size", "16", "--batch-size", "4")
         result = run([*mpirun(2), PROGRAM, *command, "--steps", "3", "--warmup", "1", "--json"])

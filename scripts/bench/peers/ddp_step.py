@@ -1,9 +1,9 @@
 """Times a training step of PyTorch's DistributedDataParallel on CPUs: the peer of `slicereduce bench step`.
 
-Starts its ranks itself on 127.0.0.1 (gloo), or is one of them where RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT
+Starts its ranks itself on 127.0.0.1 (gloo), or is one of them where RANK, WORLD_SIZE and MASTER_ADDR
 say so. With the settings that are best for it here: channels_last, gradients as views of their buckets, SGD's
-fused implementation, no graph kept, synthetic images that are made once. Prints one JSON object on one line. A
-step's time is the slowest rank's, and so is the memory.
+fused implementation, no graph kept, synthetic images that are made once. Prints one JSON object on one line.
+A step's time is the slowest rank's, and so is the memory.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def powersgd_rank(hook: str) -> int:
 
 
 def wire_bytes(model: torch.nn.Module, hook: str) -> int:
-    """What a rank hands to AllReduce in a step; PowerSGD's hook sends fp32, factors by the rule of its state."""
+    """What a rank hands to AllReduce in a step. PowerSGD sends fp32, and its state's rule picks factors."""
     if rank := powersgd_rank(hook):
         numbers = 0
         for parameter in model.parameters():
@@ -78,7 +78,10 @@ def replicate(model: torch.nn.Module, hook: str) -> DistributedDataParallel:
         replica.register_comm_hook(None, default_hooks.fp16_compress_hook)
     elif rank := powersgd_rank(hook):
         state = powerSGD_hook.PowerSGDState(
-            None, matrix_approximation_rank=rank, start_powerSGD_iter=3, min_compression_rate=MIN_COMPRESSION_RATE
+            None,
+            matrix_approximation_rank=rank,
+            start_powerSGD_iter=3,
+            min_compression_rate=MIN_COMPRESSION_RATE,
         )
         replica.register_comm_hook(state, powerSGD_hook.powerSGD_hook)
     return replica
