@@ -1,9 +1,13 @@
 """Hosts on one machine, joined by links of a given rate: what a benchmark of communication runs on.
 
-Each host is a network namespace with one interface to a bridge (in a namespace of its own), and every
-program started there has its own host name and /etc/hosts, so that MPI and gloo take it for a machine.
-Links are limited on both ends by a token bucket. Needs root and iproute2. Everything is removed when
-the context ends, and what a killed run has left behind is removed when the next one begins.
+Each host has a network with one interface to a common bridge, and a host name, name resolution and /dev/shm
+of its own, so that MPI and gloo take it for a machine. Links are limited on both ends by a token bucket.
+Needs root and iproute2.
+
+All of it hangs on one process, the first of a PID namespace: when that ends, the kernel ends every other
+process of the run, and with them go hosts and links, none of which has a name outside. It ends when the
+context does, and also when this program is killed: it reads from a pipe whose only writer is here. So a
+killed run leaves nothing behind, and runs at the same time don't see each other.
 """
 
 import contextlib
@@ -11,31 +15,45 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
-import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-PREFIX = "slred"
 SUBNET = "10.77.0"
 UNITS = {"kbit": 1e3, "mbit": 1e6, "gbit": 1e9}
+PACKAGES = {"iproute2": ("ip", "tc"), "util-linux": ("nsenter", "setsid", "taskset", "unshare")}
 
-# Enters a host: a core of its own as far as there are any, its network, a host name, and name resolution that
-# asks nobody (mpirun waits half a minute for a name server that isn't there).
-ENTER = """#!/bin/bash
-host=$1; shift
-core=$(((${host#h} - 1) % $(nproc --all)))
-exec taskset -c $core nsenter --net=/run/netns/{group}$host unshare --uts --mount -- bash -c '
-  hostname "$0"
-  mount --bind {folder}/hosts /etc/hosts
-  if [[ -e /etc/resolv.conf ]]; then mount --bind {folder}/nobody "$(realpath /etc/resolv.conf)"; fi
-  exec "$@"' "$host" "$@"
+# The first process of a run, in the namespaces that hold the bridge. Bash because it reaps what mpirun's
+# daemons leave to it.
+KEEPER = "mount -t tmpfs tmpfs /dev/shm && echo ready && read -r"
+# Where the run's own files are, as its processes see them: hosts hide them under a /dev/shm of their own.
+FILES = "/proc/1/root/dev/shm"
+
+# Makes a host of new namespaces, and leaves a process that keeps them. Name resolution asks nobody: mpirun
+# waits half a minute for a name server that isn't there.
+HOST = """
+set -e
+hostname "$0"
+ip link set lo up
+mount --bind /dev/shm/hosts /etc/hosts
+if [ -e /etc/resolv.conf ]; then mount --bind /dev/shm/no_name_servers /etc/resolv.conf; fi
+sleep infinity < /dev/null > /dev/null 2>&1 &
+echo $! > "/dev/shm/$0.pid"
+mount -t tmpfs tmpfs /dev/shm
 """
 
-# What mpirun calls in place of ssh: options, host, command.
-REMOTE_SHELL = """#!/bin/bash
-while [[ $1 == -* ]]; do shift; done
+
+# Runs a command on the host. Cores of its own, as far as there are any: two ranks on one core and none on
+# another is what no network has.
+ENTER = """#!/bin/sh
+exec taskset --cpu-list {cores} nsenter --target {pid} --net --uts --mount "$@"
+"""
+
+# What mpirun calls in place of ssh, with options, host and command. Unlike ssh it hands on the environment.
+REMOTE_SHELL = f"""#!/bin/sh
+while [ "${{1#-}}" != "$1" ]; do shift; done
 host=$1; shift
-exec {folder}/enter "$host" bash -c "$*"
+exec "{FILES}/$host" sh -c "$*"
 """
 
 
@@ -43,67 +61,96 @@ def bits_per_s(rate: str) -> float:
     """Of a rate as tc writes it: 100mbit, 1gbit."""
     for unit, factor in UNITS.items():
         number = rate.removesuffix(unit)
-        if number != rate:
-            try:
-                return float(number) * factor
-            except ValueError:
-                break
+        if number != rate and number.replace(".", "", 1).isdigit() and float(number) > 0:
+            return float(number) * factor
     raise ValueError(f"rate '{rate}': expected a number and kbit, mbit or gbit, as in 100mbit, or none")
 
 
-def run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
-    return done.stdout
+def cores_of(number: int, hosts: int) -> str:
+    """An even share of the cores that this program may use, as taskset writes it."""
+    cores = sorted(os.sched_getaffinity(0))
+    share = max(1, len(cores) // hosts)
+    return ",".join(str(cores[(number * share + core) % len(cores)]) for core in range(share))
 
 
 def require_tools() -> None:
-    missing = [tool for tool in ("ip", "tc", "nsenter", "unshare", "taskset") if shutil.which(tool) is None]
-    if missing:
-        raise RuntimeError(f"{', '.join(missing)} not found: install iproute2 and util-linux")
+    for package, tools in PACKAGES.items():
+        if missing := [tool for tool in tools if shutil.which(tool) is None]:
+            raise RuntimeError(f"{' and '.join(missing)} not found: apt-get install {package}")
     if os.geteuid() != 0:
         raise RuntimeError("network namespaces need root: run this as root")
 
 
-def namespaces() -> list[str]:
-    return [line.split()[0] for line in run("ip", "netns", "list").splitlines() if line.startswith(PREFIX)]
+def start(
+    command: list[str], environment: Mapping[str, str], capture_output: bool = False, **options: object
+) -> subprocess.Popen:
+    """In a session of its own, so that Ctrl-C reaches this program alone."""
+    if capture_output:
+        options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True, **options
+    )
 
 
-def remove_namespace(name: str) -> None:
-    """With all that runs in it: a namespace lives as long as a process does."""
-    with contextlib.suppress(RuntimeError):
-        for pid in run("ip", "netns", "pids", name).split():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(pid), signal.SIGKILL)
-    with contextlib.suppress(RuntimeError):
-        run("ip", "netns", "del", name)
+def end(processes: list[subprocess.Popen]) -> None:
+    """Kills what an nsenter has started, with its process group, and leaves nsenter to reap it.
+
+    Otherwise that would be the machine's first process's business, which takes its time in some containers
+    and never does it in others. The PID namespace can't end before.
+    """
+    for process in processes:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            pids = [int(pid) for pid in children.read_text().split()]
+            if not pids:
+                process.kill()  # it has not come to its command, or has ended
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(pid, signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
 
 
-def remove_leftovers() -> None:
-    """Namespaces whose maker is gone."""
-    for name in namespaces():
-        maker = name.removeprefix(PREFIX).split("-")[0]
-        if not Path(f"/proc/{maker}").exists():
-            remove_namespace(name)
+def run_together(processes: list[subprocess.Popen], timeout: float | None) -> subprocess.CompletedProcess:
+    """Until all have ended. Once one has failed, or after `timeout` seconds, the others are ended.
+
+    The result is that of the first to fail or, where none has, of the first in the list.
+    """
+    with ThreadPoolExecutor(len(processes)) as pool:
+        outputs = {pool.submit(process.communicate): process for process in processes}
+        shown = next(iter(outputs))
+        try:
+            for output in as_completed(outputs, timeout):
+                if outputs[output].returncode != 0:
+                    shown = output
+                    break
+        except TimeoutError:
+            raise subprocess.TimeoutExpired(processes[0].args, timeout) from None
+        finally:
+            end(processes)
+    process = outputs[shown]
+    return subprocess.CompletedProcess(process.args, process.returncode, *shown.result())
 
 
 class EmulatedNetwork:
     """`hosts` hosts named h1, h2 and so on; `rate` as tc writes it, or none for no limit."""
 
     def __init__(self, hosts: int, rate: str) -> None:
+        if not 1 <= hosts <= 254:
+            raise ValueError(f"{hosts} hosts: expected 1 to 254")
         self.hosts = [f"h{number}" for number in range(1, hosts + 1)]
         self.rate = None if rate == "none" else rate
         if self.rate:
             bits_per_s(self.rate)
-        self.group = f"{PREFIX}{os.getpid()}-"
+        self.port = 29500
 
     def __enter__(self) -> "EmulatedNetwork":
         require_tools()
-        remove_leftovers()
-        self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}-"))
+        pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+        unshare = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        self.keeper = subprocess.Popen(
+            [*unshare, "bash", "-c", KEEPER], text=True, start_new_session=True, **pipes
+        )
         try:
-            self._write_files()
             self._build()
         except BaseException:
             self.__exit__()
@@ -111,62 +158,82 @@ class EmulatedNetwork:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for name in namespaces():
-            if name.startswith(self.group):
-                remove_namespace(name)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        # unshare ends after the keeper, and the kernel lets the keeper end after all other processes.
+        self.keeper.communicate(timeout=30)
 
     def address(self, host: str) -> str:
         return f"{SUBNET}.{self.hosts.index(host) + 1}"
 
-    def _write_files(self) -> None:
-        names = "".join(f"{self.address(host)} {host}\n" for host in self.hosts)
-        (self.folder / "hosts").write_text("127.0.0.1 localhost\n" + names)
-        (self.folder / "nobody").write_text("")
-        for name, text in {"enter": ENTER, "remote_shell": REMOTE_SHELL}.items():
-            script = self.folder / name
-            script.write_text(text.replace("{folder}", str(self.folder)).replace("{group}", self.group))
-            script.chmod(0o755)
-
     def _build(self) -> None:
-        switch = self.group + "switch"
-        run("ip", "netns", "add", switch)
-        run("ip", "-n", switch, "link", "add", "bridge", "type", "bridge")
-        run("ip", "-n", switch, "link", "set", "bridge", "up")
-        for host in self.hosts:
-            self._connect(host, switch)
+        if self.keeper.stdout.readline() != "ready\n":
+            raise RuntimeError(f"no namespaces for the network: {self.keeper.stderr.read().strip()}")
+        self.files = Path(f"/proc/{self.keeper.pid}/root/dev/shm")  # FILES, from outside
+        # PyTorch's sockets have IPv6 addresses, and it warns where these have no name.
+        both = [(kind, host) for kind in ("", "::ffff:") for host in self.hosts]
+        names = "".join(f"{kind}{self.address(host)} {host}\n" for kind, host in both)
+        (self.files / "hosts").write_text("127.0.0.1 localhost\n" + names)
+        (self.files / "no_name_servers").touch()
+        self._write_script("remote_shell", REMOTE_SHELL)
+        self._run("ip", "link", "add", "bridge", "type", "bridge")
+        self._run("ip", "link", "set", "bridge", "up")
+        for number, host in enumerate(self.hosts):
+            self._run("unshare", "--net", "--uts", "--mount", "sh", "-c", HOST, host)
+            pid = (self.files / f"{host}.pid").read_text().strip()
+            self._write_script(host, ENTER.format(cores=cores_of(number, len(self.hosts)), pid=pid))
+            self._connect(host, pid)
 
-    def _connect(self, host: str, switch: str) -> None:
-        inside = self.group + host
-        run("ip", "netns", "add", inside)
-        run("ip", "-n", inside, "link", "set", "lo", "up")
-        peer = ("peer", "name", host, "netns", switch)
-        run("ip", "-n", inside, "link", "add", "eth0", "type", "veth", *peer)
-        run("ip", "-n", inside, "addr", "add", f"{self.address(host)}/24", "dev", "eth0")
-        run("ip", "-n", switch, "link", "set", host, "master", "bridge")
-        for namespace, device in ((inside, "eth0"), (switch, host)):
-            run("ip", "-n", namespace, "link", "set", device, "up")
+    def _write_script(self, name: str, text: str) -> None:
+        (self.files / name).write_text(text)
+        (self.files / name).chmod(0o755)
+
+    def _connect(self, host: str, pid: str) -> None:
+        inside = [f"{FILES}/{host}"]
+        self._run("ip", "link", "add", host, "type", "veth", "peer", "name", "eth0", "netns", pid)
+        self._run("ip", "link", "set", host, "master", "bridge")
+        self._run(*inside, "ip", "addr", "add", f"{self.address(host)}/24", "dev", "eth0")
+        for where, device in (([], host), (inside, "eth0")):
+            self._run(*where, "ip", "link", "set", device, "up")
             if self.rate:
-                run("tc", "-n", namespace, "qdisc", "add", "dev", device, "root", *self._limit())
+                self._limit(where, device)
 
-    def _limit(self) -> list[str]:
-        # Two milliseconds at once, and at least a segment as the kernel hands it over.
-        burst = max(64 * 1024, int(bits_per_s(self.rate) / 8 * 2e-3))
-        return ["tbf", "rate", self.rate, "burst", str(burst), "latency", "50ms"]
+    def _limit(self, where: list[str], device: str) -> None:
+        # What passes unlimited after a pause flatters small messages. With 64 KiB, a message of 64 KiB takes
+        # 0.4 ms at 100mbit; with 16 KiB it takes 4.3, of 5.2 without any burst. Packets, which the kernel
+        # makes larger than frames, have to fit into it: cutting them in the queue cost a fifth of 1gbit.
+        # 0.25 ms: with less, 1gbit took a core (two AMD EPYC cores of Zen 4 class).
+        burst = max(16 * 1024, int(bits_per_s(self.rate) / 8 * 0.25e-3))
+        packet = min(burst // 2, 64 * 1024)
+        bucket = ("tbf", "rate", self.rate, "burst", str(burst), "latency", "50ms")
+        self._run(*where, "ip", "link", "set", device, "gso_max_size", str(packet))
+        self._run(*where, "tc", "qdisc", "add", "dev", device, "root", *bucket)
+
+    def _inside(self, command: list[str]) -> list[str]:
+        """The command line that runs `command` in the namespaces of the keeper."""
+        keeper = self.keeper.pid
+        pids = f"--pid=/proc/{keeper}/ns/pid_for_children"  # unshare itself is not in them
+        return ["nsenter", "--target", str(keeper), "--net", "--mount", pids, *command]
+
+    def _run(self, *command: str) -> None:
+        done = subprocess.run(self._inside([*command]), capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
 
     def on(self, host: str, command: list[str]) -> list[str]:
-        """The command line that runs `command` there."""
-        return [str(self.folder / "enter"), host, *command]
+        """The command line that runs `command` there, in this folder and with a process group of its own."""
+        here = ["env", f"--chdir={os.getcwd()}"]
+        return self._inside([f"{FILES}/{host}", "setsid", *here, *command])
 
     def mpirun_line(
-        self, command: list[str], environment: dict[str, str], ranks_per_host: int = 1
+        self, command: list[str], environment: Mapping[str, str] | None = None, ranks_per_host: int = 1
     ) -> list[str]:
         ranks = ",".join(f"{host}:{ranks_per_host}" for host in self.hosts)
         subnet = f"{SUBNET}.0/24"
         parameters = {
             "plm": "rsh",
-            "plm_rsh_agent": str(self.folder / "remote_shell"),
+            "plm_rsh_agent": f"{FILES}/remote_shell",
             "plm_rsh_no_tree_spawn": "1",
+            # Not /tmp, which the hosts share with each other and with other runs.
+            "orte_tmpdir_base": "/dev/shm",
             "oob_tcp_if_include": subnet,
             # Without these a cut link hangs mpirun for minutes.
             "oob_tcp_keepalive_time": "3",
@@ -180,44 +247,48 @@ class EmulatedNetwork:
         line = ["mpirun", "--host", ranks, "-np", str(ranks_per_host * len(self.hosts)), "--bind-to", "none"]
         for name, value in parameters.items():
             line += ["--mca", name, value]
-        for name in environment:
+        for name in environment or {}:
             line += ["-x", name]
         return self.on(self.hosts[0], line + command)
 
     def mpirun(
-        self, command: list[str], environment: dict[str, str], ranks_per_host: int = 1, **options: object
+        self,
+        command: list[str],
+        environment: Mapping[str, str] | None = None,
+        ranks_per_host: int = 1,
+        timeout: float | None = None,
+        **options: object,
     ) -> subprocess.CompletedProcess:
-        """Runs `command` on all hosts under mpirun. `environment` reaches every rank."""
+        """Runs `command` on all hosts under mpirun, with `environment` added to this program's.
+
+        `options` are those of subprocess.run, such as capture_output and text.
+        """
         root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
         line = self.mpirun_line(command, environment, ranks_per_host)
-        return subprocess.run(line, env=os.environ | root | environment, check=False, **options)
+        return run_together([start(line, os.environ | root | (environment or {}), **options)], timeout)
 
     def each(
-        self, command: list[str], environment: dict[str, str], **options: object
+        self,
+        command: list[str],
+        environment: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        **options: object,
     ) -> subprocess.CompletedProcess:
-        """Runs `command` once on each host, as torch.distributed's env:// wants it; the result is the first
-        host's, and its return code that of the first to fail: the others are then ended."""
-        processes = []
-        for rank, host in enumerate(self.hosts):
-            place = {
-                "RANK": str(rank),
-                "WORLD_SIZE": str(len(self.hosts)),
-                "MASTER_ADDR": self.address(self.hosts[0]),
-                "MASTER_PORT": "29500",
-                "GLOO_SOCKET_IFNAME": "eth0",
-            }
-            processes.append(
-                subprocess.Popen(self.on(host, command), env=os.environ | place | environment, **options)
-            )
-        outputs = self._wait(processes)
-        code = next((process.returncode for process in processes if process.returncode != 0), 0)
-        return subprocess.CompletedProcess(command, code, *outputs[0])
+        """Runs `command` once on each host, as torch.distributed's env:// wants it.
 
-    @staticmethod
-    def _wait(processes: list[subprocess.Popen]) -> list[tuple]:
-        while any(process.poll() is None for process in processes):
-            if any(process.poll() not in (None, 0) for process in processes):
-                for process in processes:
-                    process.kill()
-            time.sleep(0.05)
-        return [process.communicate() for process in processes]
+        The result is the first host's or, where one fails, that host's: the others are then ended. `options`
+        are those of subprocess.run, such as capture_output and text.
+        """
+        self.port += 1  # the last one may still be in use by connections that are being closed
+        common = {"OMP_NUM_THREADS": "1"} | os.environ | (environment or {})
+        lines = [(self.on(host, command), common | self._place(host)) for host in self.hosts]
+        return run_together([start(*line, **options) for line in lines], timeout)
+
+    def _place(self, host: str) -> dict[str, str]:
+        return {
+            "RANK": str(self.hosts.index(host)),
+            "WORLD_SIZE": str(len(self.hosts)),
+            "MASTER_ADDR": self.address(self.hosts[0]),
+            "MASTER_PORT": str(self.port),
+            "GLOO_SOCKET_IFNAME": "eth0",
+        }

@@ -1,19 +1,23 @@
 """Times a training step of PyTorch's DistributedDataParallel on CPUs: the peer of `slicereduce bench step`.
 
-Starts its ranks itself on 127.0.0.1 (gloo), or is one of them where RANK, WORLD_SIZE and MASTER_ADDR
-say so. With the settings that are best for it here: channels_last, gradients as views of their buckets, SGD's
-fused implementation, no graph kept, synthetic images that are made once. Prints one JSON object on one line.
-A step's time is the slowest rank's, and so is the memory.
+Starts its ranks itself on 127.0.0.1 (gloo), or is one of them where RANK, WORLD_SIZE, MASTER_ADDR and
+MASTER_PORT are set. With the settings that are best for it here: channels_last, gradients as views of their
+buckets, no broadcast of buffers, SGD's fused implementation, no graph kept, synthetic images that are made
+once. Prints one JSON object on one line. A step's time is the slowest rank's, peak_memory_bytes the largest
+rank's, and wire_bytes what a rank hands to AllReduce in a step.
 """
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
-import resource
 import socket
 import statistics
 import time
+import traceback
+from collections.abc import Iterator
+from unittest import mock
 
 import torch
 import torch.distributed as dist
@@ -24,7 +28,8 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
 PHASES = ("forward", "backward", "optimizer")
-MIN_COMPRESSION_RATE = 0.5
+ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+DENSE_POWERSGD_STEPS = 3  # the first ones, in which DDP still rearranges its buckets
 
 
 def options() -> argparse.Namespace:
@@ -33,7 +38,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--num-classes", type=int, default=1000)
     parser.add_argument("--image-size", type=int, default=64)
     parser.add_argument("--batch-size", type=int, default=16, help="per rank")
-    parser.add_argument("--world-size", type=int, default=2)
+    parser.add_argument("--world-size", type=int, help="default: that of the environment, or 2")
     parser.add_argument("--steps", type=int, default=30, help="timed steps")
     parser.add_argument("--warmup", type=int, default=5, help="steps before them")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="bf16: CPU autocast")
@@ -41,11 +46,21 @@ def options() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, help="intra-op threads per rank")
     parser.add_argument("--sgd", choices=("foreach", "fused"), default="fused")
     chosen = parser.parse_args()
+    if is_a_rank() and chosen.world_size not in (None, int(os.environ["WORLD_SIZE"])):
+        parser.error(f"--world-size {chosen.world_size}: WORLD_SIZE is {os.environ['WORLD_SIZE']}")
+    chosen.world_size = chosen.world_size or int(os.environ["WORLD_SIZE"] if is_a_rank() else 2)
     if chosen.hook not in ("none", "bf16", "fp16") and not powersgd_rank(chosen.hook):
         parser.error(f"--hook {chosen.hook}: expected none, bf16, fp16 or powersgd-RANK")
     if min(chosen.steps, chosen.world_size, chosen.batch_size, chosen.threads) < 1 or chosen.warmup < 0:
         parser.error("--steps, --world-size, --batch-size and --threads must be positive")
+    if powersgd_rank(chosen.hook) and chosen.warmup <= DENSE_POWERSGD_STEPS:
+        parser.error(f"--warmup {chosen.warmup}: PowerSGD needs more than {DENSE_POWERSGD_STEPS}")
     return chosen
+
+
+def is_a_rank() -> bool:
+    """Whether somebody else has started the ranks, and this is one of them."""
+    return all(name in os.environ for name in ENVIRONMENT)
 
 
 def powersgd_rank(hook: str) -> int:
@@ -54,24 +69,14 @@ def powersgd_rank(hook: str) -> int:
     return int(rank) if name == "powersgd" and rank.isdigit() else 0
 
 
-def wire_bytes(model: torch.nn.Module, hook: str) -> int:
-    """What a rank hands to AllReduce in a step. PowerSGD sends fp32, and its state's rule picks factors."""
-    if rank := powersgd_rank(hook):
-        numbers = 0
-        for parameter in model.parameters():
-            n = parameter.shape[0]
-            m = parameter.numel() // n
-            r = min(n, m, rank)
-            numbers += (n + m) * r if (n + m) * r * MIN_COMPRESSION_RATE < n * m else n * m
-        return 4 * numbers
-    return (2 if hook in ("bf16", "fp16") else 4) * sum(p.numel() for p in model.parameters())
-
-
 def replicate(model: torch.nn.Module, hook: str) -> DistributedDataParallel:
     # PowerSGD's hook starts its second AllReduce inside a callback; with several buckets the ranks'
     # orders differ and gloo deadlocks. One bucket can't.
     bucket_mb = 2000 if powersgd_rank(hook) else 25
-    replica = DistributedDataParallel(model, gradient_as_bucket_view=True, bucket_cap_mb=bucket_mb)
+    # Batch norm's statistics needn't travel at every step, and ours don't.
+    replica = DistributedDataParallel(
+        model, gradient_as_bucket_view=True, broadcast_buffers=False, bucket_cap_mb=bucket_mb
+    )
     if hook == "bf16":
         replica.register_comm_hook(None, default_hooks.bf16_compress_hook)
     elif hook == "fp16":
@@ -80,15 +85,31 @@ def replicate(model: torch.nn.Module, hook: str) -> DistributedDataParallel:
         state = powerSGD_hook.PowerSGDState(
             None,
             matrix_approximation_rank=rank,
-            start_powerSGD_iter=3,
-            min_compression_rate=MIN_COMPRESSION_RATE,
+            start_powerSGD_iter=DENSE_POWERSGD_STEPS,
+            min_compression_rate=0.5,
         )
         replica.register_comm_hook(state, powerSGD_hook.powerSGD_hook)
     return replica
 
 
-def timed_steps(replica: DistributedDataParallel, chosen: argparse.Namespace, rank: int) -> torch.Tensor:
-    """[steps, 1 + phases] milliseconds: the whole step, then its phases. Collective."""
+@contextlib.contextmanager
+def counted_allreduce() -> Iterator[list[int]]:
+    """The bytes of each tensor that a hook hands to AllReduce. DDP without a hook goes past this function."""
+    sent: list[int] = []
+    allreduce = dist.all_reduce
+
+    def counting(tensor: torch.Tensor, *args: object, **kwargs: object) -> dist.Work | None:
+        sent.append(tensor.numel() * tensor.element_size())
+        return allreduce(tensor, *args, **kwargs)
+
+    with mock.patch.object(dist, "all_reduce", counting):
+        yield sent
+
+
+def timed_steps(
+    replica: DistributedDataParallel, chosen: argparse.Namespace, rank: int
+) -> tuple[torch.Tensor, int]:
+    """[steps, 1 + phases] milliseconds: the whole step, then its phases; and a step's bytes. Collective."""
     generator = torch.Generator().manual_seed(rank)
     shape = (chosen.batch_size, 3, chosen.image_size, chosen.image_size)
     images = torch.randn(shape, generator=generator).contiguous(memory_format=torch.channels_last)
@@ -97,8 +118,8 @@ def timed_steps(replica: DistributedDataParallel, chosen: argparse.Namespace, ra
     # of 1 thread on an AMD EPYC of Zen 4 class).
     how = {chosen.sgd: True}
     optimizer = torch.optim.SGD(replica.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4, **how)
-    times = []
-    for _ in range(chosen.warmup + chosen.steps):
+
+    def timed_step() -> list[float]:
         marks = [time.perf_counter()]
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=chosen.precision == "bf16"):
@@ -109,15 +130,23 @@ def timed_steps(replica: DistributedDataParallel, chosen: argparse.Namespace, ra
         optimizer.step()
         marks.append(time.perf_counter())
         spans = [after - before for before, after in itertools.pairwise(marks)]
-        times.append([1e3 * span for span in (marks[-1] - marks[0], *spans)])
-    return torch.tensor(times[chosen.warmup :])
+        return [1e3 * span for span in (marks[-1] - marks[0], *spans)]
+
+    for _ in range(chosen.warmup):
+        timed_step()
+    with counted_allreduce() as sent:
+        times = torch.tensor([timed_step() for _ in range(chosen.steps)])
+    gradient_bytes = sum(p.numel() * p.element_size() for p in replica.parameters() if p.requires_grad)
+    return times, gradient_bytes if chosen.hook == "none" else sum(sent) // chosen.steps
 
 
-def report(
-    slowest: torch.Tensor, peak_memory_bytes: int, model: torch.nn.Module, chosen: argparse.Namespace
-) -> dict:
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    sent = wire_bytes(model, chosen.hook)
+def peak_memory_bytes() -> int:
+    with open("/proc/self/status") as status:
+        line = next(line for line in status if line.startswith("VmHWM:"))
+    return 1024 * int(line.split()[1])
+
+
+def report(slowest: torch.Tensor, counts: dict[str, int], chosen: argparse.Namespace) -> dict:
     step = slowest[:, 0]
     step_ms = statistics.median(step.tolist())
     phases = {
@@ -133,34 +162,45 @@ def report(
         "step_ms_p90": round(step.quantile(0.9).item(), 3),
         **phases,
         "images_per_s": round(1e3 * chosen.batch_size * chosen.world_size / step_ms, 2),
-        "parameters": parameters,
-        "wire_bytes": sent,
-        "peak_memory_bytes": peak_memory_bytes,
+        **counts,
     }
 
 
-def spawned_rank(rank: int, port: int, chosen: argparse.Namespace) -> None:
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    dist.init_process_group(
-        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=chosen.world_size
-    )
-    run_rank(rank, chosen)
-
-
-def run_rank(rank: int, chosen: argparse.Namespace) -> None:
+def measure(chosen: argparse.Namespace) -> None:
     torch.set_num_threads(chosen.threads)
+    dist.init_process_group("gloo")  # as the environment says
     torch.manual_seed(0)
     model = torchvision.models.get_model(chosen.arch, num_classes=chosen.num_classes)
     model = model.to(memory_format=torch.channels_last)
-    times = timed_steps(replicate(model, chosen.hook), chosen, rank)
+    times, wire_bytes = timed_steps(replicate(model, chosen.hook), chosen, dist.get_rank())
     dist.all_reduce(times, dist.ReduceOp.MAX)
-    memory = torch.tensor([1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss])
+    memory = torch.tensor(peak_memory_bytes())
     dist.all_reduce(memory, dist.ReduceOp.MAX)
-    if rank == 0:
-        print(json.dumps(report(times, int(memory.item()), model, chosen)), flush=True)
-    # Not by destroy_process_group: its destructor joins a thread that may wait for the GIL, which it holds
-    # itself (PyTorch 2.11, gloo), and the process then hangs for good.
+    if dist.get_rank() == 0:
+        counts = {
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "wire_bytes": wire_bytes,
+            "peak_memory_bytes": int(memory),
+        }
+        print(json.dumps(report(times, counts, chosen)), flush=True)
+
+
+def run_rank(chosen: argparse.Namespace) -> None:
+    # The process isn't left by destroy_process_group, nor by an exception: the group's destructor joins a
+    # thread that may wait for the GIL, which it holds itself (PyTorch 2.11, gloo), and hangs for good.
+    try:
+        measure(chosen)
+    except Exception:
+        traceback.print_exc()
+        os._exit(1)
     os._exit(0)
+
+
+def run_spawned_rank(rank: int, port: int, chosen: argparse.Namespace) -> None:
+    values = (str(rank), str(chosen.world_size), "127.0.0.1", str(port))
+    os.environ |= dict(zip(ENVIRONMENT, values, strict=True))
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    run_rank(chosen)
 
 
 def free_port() -> int:
@@ -173,12 +213,9 @@ def main() -> None:
     chosen = options()
     # Before the ranks start: OpenMP reads it when it is loaded.
     os.environ["OMP_NUM_THREADS"] = str(chosen.threads)
-    if "RANK" in os.environ:
-        dist.init_process_group("gloo")
-        chosen.world_size = dist.get_world_size()
-        run_rank(dist.get_rank(), chosen)
-    else:
-        mp.spawn(spawned_rank, args=(free_port(), chosen), nprocs=chosen.world_size)
+    if is_a_rank():
+        run_rank(chosen)
+    mp.spawn(run_spawned_rank, args=(free_port(), chosen), nprocs=chosen.world_size)
 
 
 if __name__ == "__main__":
