@@ -3,10 +3,12 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "comm/link_model.hpp"
 #include "comm/wire.hpp"
 #include "core/text.hpp"
 #include "core/units.hpp"
 #include "launcher/commands.hpp"
+#include "launcher/step_prediction.hpp"
 #include "launcher/train_options.hpp"
 #include "models/cost.hpp"
 
@@ -23,6 +25,8 @@ struct PlanOptions {
   int world_size = 4;
   double link_gbit = 10;
   double latency_us = 50;
+  std::string measured;
+  std::string measured_dense;
   bool json = false;
 
   void validate() const {
@@ -35,15 +39,36 @@ struct PlanOptions {
       throw Error(ErrorKind::usage,
                   "--world-size and --link-gbit have to be positive, --latency-us at least 0");
     }
+    if (!measured_dense.empty() && measured.empty()) {
+      throw Error(ErrorKind::usage, "--measured-dense needs the configuration's own times (--measured)");
+    }
   }
 };
 
-/// A ring's time: each rank sends 2 (n - 1) / n of the bytes, in 2 (n - 1) messages that wait for each other
-/// (Patarasuk and Yuan 2009).
+Link link_of(const PlanOptions& options) {
+  return {.bytes_per_s = options.link_gbit * 1e9 / 8, .latency_s = options.latency_us * 1e-6};
+}
+
 double ring_ms(const PlanOptions& options, double bytes) {
-  const double n = options.world_size;
-  const double wire = 2 * (n - 1) / n * bytes * 8 / (options.link_gbit * 1e9);
-  return 1e3 * (wire + 2 * (n - 1) * options.latency_us * 1e-6);
+  return 1e3 * ring_allreduce_s(bytes, options.world_size, link_of(options));
+}
+
+/// From 2 to 1,024 workers, where compute was measured.
+std::vector<StepPrediction> predictions(const PlanOptions& options, const std::vector<LayerCost>& layers) {
+  if (options.measured.empty()) {
+    return {};
+  }
+  const ReducerConfig config = reducer_config(options.network, options.step);
+  const Sending sending{.wire = config.wire,
+                        .capacity = config.capacity(),
+                        .messages = options.step.reduce == "powersgd" ? 2 : 1};
+  const StepCompute ours = read_step_compute(options.measured);
+  const StepCompute dense = options.measured_dense.empty() ? ours : read_step_compute(options.measured_dense);
+  std::vector<std::int64_t> world_sizes;
+  for (std::int64_t ranks = 2; ranks <= 1024; ranks *= 2) {
+    world_sizes.push_back(ranks);
+  }
+  return predict_steps(layers, sending, ours, dense, link_of(options), world_sizes);
 }
 
 nlohmann::ordered_json to_json(const LayerCost& cost, std::int64_t number_bytes) {
@@ -101,6 +126,17 @@ std::vector<LayerCost> costs(const PlanOptions& options, const Layout& layout) {
   return layer_costs(layout, plan, options.image_size, wire_numel(options.step));
 }
 
+void print_predictions(const PlanOptions& options, const std::vector<StepPrediction>& steps) {
+  std::cout << "\nA step, predicted from measured compute and a ring at " << options.link_gbit << " Gbit/s:\n"
+            << std::setw(10) << "workers" << std::setw(14) << "ours, ms" << std::setw(18) << "DDP bf16, ms"
+            << std::setw(10) << "faster" << '\n';
+  for (const auto& step : steps) {
+    std::cout << std::setw(10) << step.world_size << std::setprecision(1) << std::fixed << std::setw(14)
+              << step.ours_ms << std::setw(18) << step.ddp_ms << std::setprecision(2) << std::setw(9)
+              << step.ddp_ms / step.ours_ms << "x\n";
+  }
+}
+
 ExitCode print_plan(PlanOptions options) {
   options.validate();
   const bool small = !make_architecture(options.network.arch, 3, 10).stem_pools;
@@ -112,12 +148,16 @@ ExitCode print_plan(PlanOptions options) {
   }
   const Layout layout = options.network.layout(options.in_channels, options.classes);
   const auto layers = costs(options, layout);
+  const auto steps = predictions(options, layers);
   const auto number_bytes = static_cast<std::int64_t>(wire_size(parse_wire_type(options.network.wire)));
   const Mode mode = parse_mode(options.network.mode);
   const std::string sampler = options.network.sampling(mode).sampler;
   const bool exact = options.network.ratio(mode) == 1.0 || make_sampler(sampler)->fixed_size();
   if (!options.json) {
     print_table(options, layers, number_bytes);
+    if (!steps.empty()) {
+      print_predictions(options, steps);
+    }
     if (!exact) {
       std::cout << "The sampler " << sampler
                 << " keeps another number of channels at each step: these figures are of k channels.\n";
@@ -136,6 +176,10 @@ ExitCode print_plan(PlanOptions options) {
   json["total"]["allreduce_ms"] = ring_ms(options, json["total"]["wire_bytes"].get<double>());
   json["total"]["dense_bf16_allreduce_ms"] = ring_ms(options, dense_bytes / 2);
   json["total"]["dense_fp32_allreduce_ms"] = ring_ms(options, dense_bytes);
+  for (const auto& step : steps) {
+    json["predictions"].push_back(
+        {{"world_size", step.world_size}, {"step_ms", step.ours_ms}, {"ddp_bf16_step_ms", step.ddp_ms}});
+  }
   std::cout << json.dump(2) << '\n';
   return ExitCode::done;
 }
@@ -156,6 +200,12 @@ void add_plan_command(CLI::App& program, Action& action) {
   command->add_option("--world-size", o->world_size, "Workers, for the AllReduce's time");
   command->add_option("--link-gbit", o->link_gbit, "Each worker's link, in Gbit/s");
   command->add_option("--latency-us", o->latency_us, "From one worker to the next, in microseconds");
+  command->add_option(
+      "--measured", o->measured,
+      "What `bench step --json` printed for this configuration: predict steps with its times");
+  command->add_option(
+      "--measured-dense", o->measured_dense,
+      "The same of the dense network, for DDP; without it DDP gets this configuration's times");
   command->add_flag("--json", o->json, "One JSON object");
   command->callback([o, &action] { action = [o](Arguments) { return print_plan(*o); }; });
 }

@@ -226,6 +226,7 @@ void add_reduction_options(CLI::App& app, StepOptions& o) {
       ->group(kGroup);
   app.add_option("--powersgd-rank", o.powersgd_rank, "Rank of the factors with --reduce powersgd")
       ->group(kGroup);
+  app.add_option("--bucket-mb", o.bucket_mb, "Gradients that travel in one AllReduce, in MB")->group(kGroup);
 }
 
 void add_step_options(CLI::App& app, StepOptions& o) {
@@ -247,7 +248,6 @@ void add_step_options(CLI::App& app, StepOptions& o) {
       ->group(kGroup);
   app.add_option("--device", o.device, "auto|cpu|cuda")->group(kGroup);
   add_reduction_options(app, o);
-  app.add_option("--bucket-mb", o.bucket_mb, "Gradients that travel in one AllReduce, in MB")->group(kGroup);
   app.add_option("--overlap", o.overlap, "on: reduce during backward; off: after it")->group(kGroup);
   app.add_option("--timeout", o.timeout_s, "Seconds after which a reduction that does not end is an error")
       ->group(kGroup);

@@ -113,7 +113,7 @@ struct TrainOptions {
 [[nodiscard]] WireNumel wire_numel(const StepOptions& step);
 
 void add_network_options(CLI::App& app, NetworkOptions& options);
-/// --reduce and --powersgd-rank alone.
+/// --reduce, --powersgd-rank and --bucket-mb alone.
 void add_reduction_options(CLI::App& app, StepOptions& options);
 void add_step_options(CLI::App& app, StepOptions& options);
 void add_train_options(CLI::App& app, TrainOptions& options);

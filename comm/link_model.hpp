@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+namespace slicereduce {
+
+/// A network in which every rank has a link of its own: the alpha-beta model (Hockney 1994), alpha a
+/// message's latency and beta the time of a byte.
+struct Link {
+  double bytes_per_s = 1.25e9;
+  double latency_s = 50e-6;
+};
+
+/// An AllReduce of `bytes` as a ring over `ranks`: each sends 2 (n - 1) / n of the bytes, in 2 (n - 1)
+/// messages that wait for each other (Patarasuk and Yuan 2009).
+[[nodiscard]] double ring_allreduce_s(double bytes, std::int64_t ranks, const Link& link);
+
+/// The same over `nodes` of `ranks_per_node` ranks: a reduction inside each node, a ring over one rank a
+/// node, and a broadcast inside. Inside a node both take each byte once over `inside`.
+[[nodiscard]] double hierarchical_allreduce_s(double bytes, std::int64_t nodes, std::int64_t ranks_per_node,
+                                              const Link& link, const Link& inside);
+
+/// A bucket of gradients of one step.
+struct BucketLoad {
+  double bytes = 0;
+  /// AllReduces that it takes, one after the other, of equal parts of the bytes: 2 with low-rank factors.
+  int messages = 1;
+  /// How much of backward is done when its last gradient is ready, in [0, 1], rising.
+  double ready = 1;
+};
+
+/// Where a step's time goes on a rank without a network.
+struct StepCompute {
+  double before_s = 0;    ///< gather and forward
+  double backward_s = 0;  ///< in which buckets become ready
+  double after_s = 0;     ///< the optimizer
+};
+
+/// A step whose buckets go out one after the other, each as soon as it is ready: `allreduce_s(bytes)` tells
+/// the time of one AllReduce.
+template <typename AllreduceTime>
+[[nodiscard]] double step_s(const StepCompute& compute, std::span<const BucketLoad> buckets,
+                            const AllreduceTime& allreduce_s) {
+  double wire_free_s = 0;  // since backward began
+  for (const BucketLoad& bucket : buckets) {
+    const double starts_s = bucket.ready * compute.backward_s;
+    wire_free_s = starts_s > wire_free_s ? starts_s : wire_free_s;
+    wire_free_s += bucket.messages * allreduce_s(bucket.bytes / bucket.messages);
+  }
+  const double backward_s = wire_free_s > compute.backward_s ? wire_free_s : compute.backward_s;
+  return compute.before_s + backward_s + compute.after_s;
+}
+
+}  // namespace slicereduce

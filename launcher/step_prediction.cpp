@@ -1,0 +1,93 @@
+#include "launcher/step_prediction.hpp"
+
+#include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <ranges>
+#include <string>
+
+#include "core/error.hpp"
+#include "core/text.hpp"
+
+namespace slicereduce {
+
+namespace {
+
+/// PyTorch's defaults: buckets of 25 MiB, the first of 1 MiB.
+constexpr Sending kDdp{.wire = WireType::bf16,
+                       .capacity = {.bytes = 25LL << 20, .first_bytes = 1LL << 20, .last_bytes = 2},
+                       .messages = 1,
+                       .dense = true};
+
+double milliseconds(const nlohmann::json& line, const char* key, const std::filesystem::path& path) {
+  if (!line.contains(key) || !line[key].is_number() || !(line[key].get<double>() >= 0)) {
+    throw Error(ErrorKind::input, concat(path.string(), ": its last line has no ", key,
+                                         ": expected what `slicereduce bench step --json` prints"));
+  }
+  return line[key].get<double>();
+}
+
+double step_ms(const StepCompute& compute, std::span<const BucketLoad> buckets, std::int64_t ranks,
+               const Link& link) {
+  return 1e3 * step_s(compute, buckets, [&](double bytes) { return ring_allreduce_s(bytes, ranks, link); });
+}
+
+}  // namespace
+
+StepCompute read_step_compute(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  std::string text;
+  for (std::string line; std::getline(file, line);) {
+    text = line.empty() ? text : line;
+  }
+  const auto line = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!line.is_object()) {
+    throw Error(ErrorKind::input,
+                concat(path.string(),
+                       ": its last line is no JSON object: expected what `slicereduce bench "
+                       "step --json` prints"));
+  }
+  const auto optional = [&](const char* key) {
+    return line.contains(key) ? milliseconds(line, key, path) : 0;
+  };
+  return {.before_s =
+              1e-3 * (optional("plan_ms") + optional("gather_ms") + milliseconds(line, "forward_ms", path)),
+          .backward_s = 1e-3 * milliseconds(line, "backward_ms", path),
+          .after_s = 1e-3 * milliseconds(line, "optimizer_ms", path)};
+}
+
+std::vector<BucketLoad> bucket_loads(std::span<const LayerCost> layers, const Sending& sending) {
+  std::vector<std::int64_t> numels;
+  std::vector<double> done;  // of backward's arithmetic, once this layer's gradient is there
+  double flops = 0;
+  for (const LayerCost& layer : layers | std::views::reverse) {
+    numels.push_back(sending.dense ? layer.dense_numel : layer.numel);
+    flops += static_cast<double>(sending.dense ? layer.dense_flops : layer.flops);
+    done.push_back(flops);
+  }
+  const BucketLayout layout = lay_out_buckets(numels, sending.wire, sending.capacity);
+  std::vector<BucketLoad> loads(layout.buckets.size());
+  for (std::size_t slot = 0; slot < layout.slots.size(); ++slot) {
+    BucketLoad& load = loads[layout.slots[slot].bucket];
+    load.bytes += static_cast<double>(numels[slot]) * static_cast<double>(wire_size(sending.wire));
+    load.messages = sending.messages;
+    load.ready = flops > 0 ? done[slot] / flops : 1;
+  }
+  return loads;
+}
+
+std::vector<StepPrediction> predict_steps(std::span<const LayerCost> layers, const Sending& sending,
+                                          const StepCompute& ours, const StepCompute& dense, const Link& link,
+                                          std::span<const std::int64_t> world_sizes) {
+  const auto buckets = bucket_loads(layers, sending);
+  const auto ddp_buckets = bucket_loads(layers, kDdp);
+  std::vector<StepPrediction> predictions;
+  for (const std::int64_t ranks : world_sizes) {
+    predictions.push_back({.world_size = ranks,
+                           .ours_ms = step_ms(ours, buckets, ranks, link),
+                           .ddp_ms = step_ms(dense, ddp_buckets, ranks, link)});
+  }
+  return predictions;
+}
+
+}  // namespace slicereduce

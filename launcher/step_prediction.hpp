@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <vector>
+
+#include "comm/bucket_layout.hpp"
+#include "comm/link_model.hpp"
+#include "models/cost.hpp"
+
+namespace slicereduce {
+
+/// The compute of a step, from the last JSON line of a file that `bench step --json` or the DDP peer has
+/// written: `forward_ms`, `backward_ms`, `optimizer_ms`, and where there are `plan_ms` and `gather_ms`.
+/// Throws Error(input) naming the file and what it lacks.
+[[nodiscard]] StepCompute read_step_compute(const std::filesystem::path& path);
+
+/// How gradients go out, for a prediction.
+struct Sending {
+  WireType wire = WireType::fp32;
+  BucketCapacity capacity;
+  int messages = 1;    ///< AllReduces a bucket
+  bool dense = false;  ///< all of every layer, whatever a plan leaves
+};
+
+/// The buckets of a step: layers from last to first, ready as backward has done their share of the
+/// arithmetic.
+[[nodiscard]] std::vector<BucketLoad> bucket_loads(std::span<const LayerCost> layers, const Sending& sending);
+
+struct StepPrediction {
+  std::int64_t world_size = 1;
+  double ours_ms = 0;
+  double ddp_ms = 0;  ///< DistributedDataParallel with its bf16 hook
+};
+
+/// What a step takes with each number of workers, on a ring.
+[[nodiscard]] std::vector<StepPrediction> predict_steps(std::span<const LayerCost> layers,
+                                                        const Sending& sending, const StepCompute& ours,
+                                                        const StepCompute& dense, const Link& link,
+                                                        std::span<const std::int64_t> world_sizes);
+
+}  // namespace slicereduce

@@ -1,0 +1,49 @@
+#include "comm/link_model.hpp"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+namespace slicereduce {
+namespace {
+
+constexpr Link kLink{.bytes_per_s = 1e6, .latency_s = 0.01};
+
+TEST(RingAllreduce, IsBandwidthAndLatency) {
+  EXPECT_EQ(ring_allreduce_s(1e6, 1, kLink), 0);
+  EXPECT_DOUBLE_EQ(ring_allreduce_s(1e6, 2, kLink), 1 + 0.02);
+  EXPECT_DOUBLE_EQ(ring_allreduce_s(1e6, 4, kLink), 1.5 + 0.06);
+  EXPECT_NEAR(ring_allreduce_s(1e6, 1000, {.bytes_per_s = 1e6, .latency_s = 0}), 2, 0.01);
+}
+
+TEST(HierarchicalAllreduce, HasOneRankANodeOnTheWire) {
+  const Link inside{.bytes_per_s = 1e7, .latency_s = 0};
+  EXPECT_DOUBLE_EQ(hierarchical_allreduce_s(1e6, 2, 1, kLink, inside), ring_allreduce_s(1e6, 2, kLink));
+  EXPECT_DOUBLE_EQ(hierarchical_allreduce_s(1e6, 2, 4, kLink, inside), 0.2 + ring_allreduce_s(1e6, 2, kLink));
+  EXPECT_DOUBLE_EQ(hierarchical_allreduce_s(1e6, 1, 4, kLink, inside), 0.2);
+}
+
+double seconds(double bytes) { return bytes / 100; }
+
+constexpr StepCompute kCompute{.before_s = 1, .backward_s = 2, .after_s = 0.5};
+
+TEST(StepTime, HidesWhatFitsBehindBackward) {
+  const std::vector<BucketLoad> buckets{{.bytes = 50, .ready = 0.5}, {.bytes = 10, .ready = 1}};
+  EXPECT_DOUBLE_EQ(step_s(kCompute, buckets, seconds), 1 + 2 + 0.1 + 0.5);
+}
+
+TEST(StepTime, QueuesWhatTheWireCannotTakeYet) {
+  const std::vector<BucketLoad> buckets{{.bytes = 300, .ready = 0.25}, {.bytes = 100, .ready = 0.5}};
+  EXPECT_DOUBLE_EQ(step_s(kCompute, buckets, seconds), 1 + (0.5 + 3 + 1) + 0.5);
+}
+
+TEST(StepTime, PaysLatencyForEveryMessage) {
+  const auto with_latency = [](double bytes) { return bytes / 100 + 0.2; };
+  const std::vector<BucketLoad> whole{{.bytes = 100, .messages = 1, .ready = 1}};
+  const std::vector<BucketLoad> factors{{.bytes = 100, .messages = 2, .ready = 1}};
+  EXPECT_DOUBLE_EQ(step_s(kCompute, factors, with_latency), step_s(kCompute, whole, with_latency) + 0.2);
+  EXPECT_DOUBLE_EQ(step_s(kCompute, std::vector<BucketLoad>{}, seconds), 3.5);
+}
+
+}  // namespace
+}  // namespace slicereduce

@@ -1,0 +1,74 @@
+#include "launcher/step_prediction.hpp"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "models/cost.hpp"
+#include "tests/support/expect_error.hpp"
+#include "tests/support/temporary_folder.hpp"
+
+namespace slicereduce {
+namespace {
+
+using testing::expect_error_from;
+using testing::TemporaryFolder;
+
+/// Two layers: the last one has half of the arithmetic and three quarters of the numbers.
+const std::vector<LayerCost> kLayers{
+    {.name = "first", .numel = 100, .dense_numel = 200, .flops = 10, .dense_flops = 40},
+    {.name = "last", .numel = 300, .dense_numel = 600, .flops = 10, .dense_flops = 40}};
+
+TEST(BucketLoads, GoFromTheLastLayerToTheFirst) {
+  const BucketCapacity one_each{.bytes = 4, .first_bytes = 4, .last_bytes = 4};
+  const auto loads = bucket_loads(kLayers, {.wire = WireType::fp32, .capacity = one_each});
+  ASSERT_EQ(loads.size(), 2U);
+  EXPECT_EQ(loads[0].bytes, 1200);
+  EXPECT_EQ(loads[0].ready, 0.5);
+  EXPECT_EQ(loads[1].bytes, 400);
+  EXPECT_EQ(loads[1].ready, 1);
+  const auto dense =
+      bucket_loads(kLayers, {.wire = WireType::bf16, .capacity = {}, .messages = 2, .dense = true});
+  ASSERT_EQ(dense.size(), 1U);
+  EXPECT_EQ(dense[0].bytes, 1600);
+  EXPECT_EQ(dense[0].messages, 2);
+  EXPECT_EQ(dense[0].ready, 1);
+}
+
+TEST(PredictSteps, AddsWhatIsLeftOfTheAllreduce) {
+  const StepCompute ours{.before_s = 0.01, .backward_s = 0.02, .after_s = 0.005};
+  const StepCompute dense{.before_s = 0.03, .backward_s = 0.04, .after_s = 0.005};
+  const Link link{.bytes_per_s = 1e6, .latency_s = 0};
+  const std::vector<std::int64_t> world_sizes{1, 2};
+  const auto steps =
+      predict_steps(kLayers, {.wire = WireType::fp32, .capacity = {}}, ours, dense, link, world_sizes);
+  ASSERT_EQ(steps.size(), 2U);
+  EXPECT_NEAR(steps[0].ours_ms, 35, 1e-9);
+  EXPECT_NEAR(steps[0].ddp_ms, 75, 1e-9);
+  EXPECT_NEAR(steps[1].ours_ms, 35 + 1.6, 1e-9);
+  EXPECT_NEAR(steps[1].ddp_ms, 75 + 1.6, 1e-9);
+}
+
+TEST(ReadStepCompute, TakesTheLastLine) {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "measured.json";
+  std::ofstream(path)
+      << "{\"forward_ms\": 1}\n"
+      << R"({"plan_ms": 1, "gather_ms": 2, "forward_ms": 3, "backward_ms": 4, "optimizer_ms": 5})"
+      << "\n\n";
+  const StepCompute compute = read_step_compute(path);
+  EXPECT_DOUBLE_EQ(compute.before_s, 0.006);
+  EXPECT_DOUBLE_EQ(compute.backward_s, 0.004);
+  EXPECT_DOUBLE_EQ(compute.after_s, 0.005);
+}
+
+TEST(ReadStepCompute, SaysWhatIsMissing) {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "measured.json";
+  expect_error_from([&] { (void)read_step_compute(path); }, ErrorKind::input, "no JSON object");
+  std::ofstream(path) << "{\"forward_ms\": 1}\n";
+  expect_error_from([&] { (void)read_step_compute(path); }, ErrorKind::input, "backward_ms");
+}
+
+}  // namespace
+}  // namespace slicereduce
