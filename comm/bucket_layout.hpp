@@ -42,9 +42,9 @@ struct BucketLayout {
   std::int64_t wire_bytes = 0;     ///< payload alone: what a rank hands to AllReduce
 };
 
-/// Packs slots of `numels` numbers, in the order in which gradients become ready, into as few consecutive
-/// buckets as the capacity allows; a slot beyond it has a bucket of its own. A slot may be empty. Throws
-/// what validate() throws, and Error(invariant) for a negative numel.
+/// Packs slots of `numels` numbers, in the order in which gradients become ready, into few consecutive
+/// buckets, each as full as the capacity allows; a slot beyond it has a bucket of its own. A slot may be
+/// empty. Throws what validate() throws, and Error(invariant) for a negative numel.
 [[nodiscard]] BucketLayout lay_out_buckets(std::span<const std::int64_t> numels, WireType type,
                                            const BucketCapacity& capacity);
 

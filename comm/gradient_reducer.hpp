@@ -85,7 +85,8 @@ class GradientReducer {
 
   /// Whether a mean is less than the mean of what was added, beyond the rounding of fp32.
   [[nodiscard]] virtual bool loses() const = 0;
-  /// After wait(): leaves in `gradient`, which is what add() got (float), the part of it that was lost.
+  /// After wait(): leaves in `gradient`, which is what add() got (float), what did not get into the mean: on
+  /// average over ranks, mean() and this are all of it.
   virtual void subtract_sent(std::size_t slot, const at::Tensor& gradient) = 0;
 
   /// What it carries from step to step, the same on all ranks; by slot, undefined where nothing.

@@ -16,11 +16,6 @@ struct Link {
 /// messages that wait for each other (Patarasuk and Yuan 2009).
 [[nodiscard]] double ring_allreduce_s(double bytes, std::int64_t ranks, const Link& link);
 
-/// The same over `nodes` of `ranks_per_node` ranks: a reduction inside each node, a ring over one rank a
-/// node, and a broadcast inside. Inside a node both take each byte once over `inside`.
-[[nodiscard]] double hierarchical_allreduce_s(double bytes, std::int64_t nodes, std::int64_t ranks_per_node,
-                                              const Link& link, const Link& inside);
-
 /// A bucket of gradients of one step.
 struct BucketLoad {
   double bytes = 0;

@@ -162,7 +162,9 @@ at::Tensor LowRankReducer::start_factor(std::size_t slot, const SlotShape& shape
   at::Tensor& whole = factors_[slot];
   const std::int64_t whole_columns = shape.blocks.empty() ? shape.columns : shape.whole_columns;
   RandomStream random(low_rank_.seed, RandomPurpose::low_rank, slot, 0);
-  if (!whole.defined() || whole.size(1) != whole_columns) {
+  // Of another run, it may be of another rank: it starts anew.
+  if (!whole.defined() || whole.dim() != 2 || whole.size(0) != low_rank_.rank ||
+      whole.size(1) != whole_columns || whole.scalar_type() != at::kFloat) {
     whole = at::empty({low_rank_.rank, whole_columns}, at::kFloat);
     auto* values = whole.mutable_data_ptr<float>();
     for (std::int64_t i = 0; i < whole.numel(); ++i) {

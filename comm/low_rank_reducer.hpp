@@ -48,6 +48,7 @@ class LowRankReducer final : public GradientReducer {
   /// The Q that the next step starts from, [rank, whole columns]; undefined for a slot that was never sent as
   /// factors.
   [[nodiscard]] std::vector<at::Tensor> remembered() const override { return factors_; }
+  /// A factor that does not fit, as after a change of rank, is not used.
   void remember(std::vector<at::Tensor> by_slot) override { factors_ = std::move(by_slot); }
 
  private:

@@ -33,8 +33,7 @@ struct BenchOptions {
   bool json = false;
 
   void validate() const {
-    network.validate();
-    step.validate();
+    TrainOptions{.network = network, .step = step}.validate();
     if (image_size < 1 || classes < 2 || steps < 1 || warmup < 0) {
       throw Error(ErrorKind::usage,
                   "--image-size and --steps have to be positive, --classes at least 2, --warmup at least 0");

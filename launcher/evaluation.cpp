@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/error.hpp"
+#include "launcher/parts.hpp"
 
 namespace slicereduce {
 
@@ -43,21 +44,27 @@ Accuracy evaluate(const Network& network, const Plan& plan, NormStatistics& stat
 }
 
 NormStatistics recalibrate(const Network& network, const View& view, Loader& loader, EpochOrder& order,
-                           std::int64_t epoch, std::int64_t batches, Communicator& communicator) {
+                           std::int64_t epoch, std::int64_t batches, std::int64_t batch_size,
+                           Communicator& communicator) {
   const c10::NoGradGuard no_grad;
   CompactNetwork exact;
   network.gather(Plan::full(network.layout().sites), view.precision, exact);
   NormStatistics statistics = NormStatistics::initial(network.layout(), network.device());
   const std::int64_t world_size = communicator.world_size();
-  const std::int64_t share = std::min(order.steps_per_epoch(), (batches + world_size - 1) / world_size);
+  const std::int64_t share = (batches + world_size - 1) / world_size;
   loader.start_epoch(order, communicator.rank(), epoch);
-  for (std::int64_t i = 0; i < share; ++i) {
-    const auto batch = loader.next();
-    require(batch.has_value(), "an epoch has fewer batches than it said");
-    // 1 / (i + 1) makes the moving average a plain one.
-    const at::Tensor images = normalize(batch->images.to(network.device()), view.normalization);
-    (void)network.forward(exact, images, statistics,
-                          {.batch_statistics = true, .momentum = 1.0 / static_cast<double>(i + 1)});
+  std::int64_t done = 0;
+  for (auto batch = loader.next(); batch && done < share; batch = loader.next()) {
+    for (const auto& [first, size] : even_parts(batch->labels.numel(), batch_size)) {
+      if (done == share) {
+        break;
+      }
+      ++done;
+      const at::Tensor pixels = batch->images.narrow(0, first, size).to(network.device());
+      // 1 / n makes the moving average a plain one.
+      (void)network.forward(exact, normalize(pixels, view.normalization), statistics,
+                            {.batch_statistics = true, .momentum = 1.0 / static_cast<double>(done)});
+    }
   }
   average_statistics(statistics, communicator);
   return statistics;

@@ -32,11 +32,11 @@ struct View {
                                 Communicator& communicator);
 
 /// Collective. Batch norm's statistics of the exact network, by forward passes over `batches` training
-/// batches that the ranks share: in sampled training the running ones describe another network. The plain
-/// mean over batches, of means and of unbiased variances.
+/// batches of at most `batch_size` images that the ranks share: in sampled training the running ones describe
+/// another network. The plain mean over batches, of means and of unbiased variances.
 [[nodiscard]] NormStatistics recalibrate(const Network& network, const View& view, Loader& loader,
                                          EpochOrder& order, std::int64_t epoch, std::int64_t batches,
-                                         Communicator& communicator);
+                                         std::int64_t batch_size, Communicator& communicator);
 
 /// Collective. Replaces each rank's statistics by their mean. Moving averages are linear, so this is the
 /// moving average of the mean over ranks, whenever it is done.

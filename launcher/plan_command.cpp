@@ -30,8 +30,7 @@ struct PlanOptions {
   bool json = false;
 
   void validate() const {
-    network.validate();
-    step.validate();
+    TrainOptions{.network = network, .step = step}.validate();
     if (image_size < 0 || classes < 0 || in_channels < 1) {
       throw Error(ErrorKind::usage, "--image-size, --classes and --in-channels have to be positive");
     }
@@ -59,9 +58,7 @@ std::vector<StepPrediction> predictions(const PlanOptions& options, const std::v
     return {};
   }
   const ReducerConfig config = reducer_config(options.network, options.step);
-  const Sending sending{.wire = config.wire,
-                        .capacity = config.capacity(),
-                        .messages = options.step.reduce == "powersgd" ? 2 : 1};
+  const Sending sending{.wire = config.wire, .capacity = config.capacity()};
   const StepCompute ours = read_step_compute(options.measured);
   const StepCompute dense = options.measured_dense.empty() ? ours : read_step_compute(options.measured_dense);
   std::vector<std::int64_t> world_sizes;
@@ -112,19 +109,34 @@ void print_table(const PlanOptions& options, const std::vector<LayerCost>& layer
             << " ms\n";
 }
 
-/// Of a step whose sampler keeps a fixed number.
-std::vector<LayerCost> costs(const PlanOptions& options, const Layout& layout) {
-  const Mode mode = parse_mode(options.network.mode);
-  SampleSize size = options.network.size;
-  size.ratio = options.network.ratio(mode);
-  if (mode == Mode::feedback) {
-    const SliceLayout slices = make_slice_layout(layout, options.network.row_groups() > 1);
-    return layer_costs(layout, slices, plan_of_size(slices, size, options.network.row_groups()),
-                       options.image_size, wire_numel(options.step));
+/// A step whose sampler keeps a fixed number.
+struct TypicalStep {
+  TypicalStep(const PlanOptions& options, const Layout& layout)
+      : mode(parse_mode(options.network.mode)),
+        slice_layout(make_slice_layout(layout, options.network.row_groups() > 1)) {
+    SampleSize size = options.network.size;
+    size.ratio = options.network.ratio(mode);
+    const bool is_compact = mode == Mode::compact && size.ratio < 1;
+    network = is_compact ? plan_of_size(layout, size) : Plan::full(layout.sites);
+    slices = plan_of_size(slice_layout, size, options.network.row_groups());
   }
-  const Plan plan = size.ratio == 1.0 ? Plan::full(layout.sites) : plan_of_size(layout, size);
-  return layer_costs(layout, plan, options.image_size, wire_numel(options.step));
-}
+
+  [[nodiscard]] std::vector<LayerCost> costs(const PlanOptions& options, const Layout& layout) const {
+    const StepPlans plans{.network = network, .slices = mode == Mode::feedback ? &slices : nullptr};
+    return costs_of_step(layout, plans, &slice_layout, options.step, options.image_size);
+  }
+  /// Whether every step sends as much as this one.
+  [[nodiscard]] bool is_exact(const PlanOptions& options) const {
+    return (options.network.ratio(mode) == 1.0 ||
+            make_sampler(options.network.sampling(mode).sampler)->fixed_size()) &&
+           (mode != Mode::feedback || groups_are_equal(slice_layout, options.network.row_groups()));
+  }
+
+  Mode mode;
+  SliceLayout slice_layout;
+  Plan network;
+  Plan slices;
+};
 
 void print_predictions(const PlanOptions& options, const std::vector<StepPrediction>& steps) {
   std::cout << "\nA step, predicted from measured compute and a ring at " << options.link_gbit << " Gbit/s:\n"
@@ -147,20 +159,20 @@ ExitCode print_plan(PlanOptions options) {
     options.classes = small ? 10 : 1000;
   }
   const Layout layout = options.network.layout(options.in_channels, options.classes);
-  const auto layers = costs(options, layout);
+  const TypicalStep typical(options, layout);
+  const auto layers = typical.costs(options, layout);
   const auto steps = predictions(options, layers);
   const auto number_bytes = static_cast<std::int64_t>(wire_size(parse_wire_type(options.network.wire)));
-  const Mode mode = parse_mode(options.network.mode);
-  const std::string sampler = options.network.sampling(mode).sampler;
-  const bool exact = options.network.ratio(mode) == 1.0 || make_sampler(sampler)->fixed_size();
+  const bool exact = typical.is_exact(options);
   if (!options.json) {
     print_table(options, layers, number_bytes);
     if (!steps.empty()) {
       print_predictions(options, steps);
     }
     if (!exact) {
-      std::cout << "The sampler " << sampler
-                << " keeps another number of channels at each step: these figures are of k channels.\n";
+      std::cout
+          << "Steps differ: the sampler keeps another number of channels each time, or groups of rows are "
+             "not of one size. These figures are of k channels and the largest group.\n";
     }
     return ExitCode::done;
   }

@@ -110,13 +110,14 @@ void RunReport::log_interval(const StepRecord& record) {
 }
 
 void RunReport::evaluation(std::int64_t step, std::int64_t epoch, const std::string& network,
-                           const Accuracy& accuracy) {
+                           const Accuracy& accuracy, double train_s) {
   metrics_.write({{"step", step},
                   {"epoch", epoch},
                   {"network", network},
                   {"top1", accuracy.top1},
                   {"top5", accuracy.top5},
-                  {"val_loss", accuracy.val_loss}});
+                  {"val_loss", accuracy.val_loss},
+                  {"train_s", train_s}});
   say(concat("epoch=", epoch, " network=", network, " top1=", fixed(accuracy.top1, 2),
              " top5=", fixed(accuracy.top5, 2), " val_loss=", fixed(accuracy.val_loss, 4),
              " images=", accuracy.images));

@@ -36,8 +36,8 @@ class RunReport {
   /// After every step.
   void step(const StepRecord& record);
   /// `network` is "sampled" or "dense". Percentages.
-  void evaluation(std::int64_t step, std::int64_t epoch, const std::string& network,
-                  const Accuracy& accuracy);
+  void evaluation(std::int64_t step, std::int64_t epoch, const std::string& network, const Accuracy& accuracy,
+                  double train_s);
   /// A line that the bar must not run into.
   void say(const std::string& line);
 

@@ -16,7 +16,6 @@ namespace {
 /// PyTorch's defaults: buckets of 25 MiB, the first of 1 MiB.
 constexpr Sending kDdp{.wire = WireType::bf16,
                        .capacity = {.bytes = 25LL << 20, .first_bytes = 1LL << 20, .last_bytes = 2},
-                       .messages = 1,
                        .dense = true};
 
 double milliseconds(const nlohmann::json& line, const char* key, const std::filesystem::path& path) {
@@ -36,6 +35,9 @@ double step_ms(const StepCompute& compute, std::span<const BucketLoad> buckets, 
 
 StepCompute read_step_compute(const std::filesystem::path& path) {
   std::ifstream file(path);
+  if (!file.is_open()) {
+    throw Error(ErrorKind::input, concat(path.string(), " can't be read: check --measured"));
+  }
   std::string text;
   for (std::string line; std::getline(file, line);) {
     text = line.empty() ? text : line;
@@ -58,10 +60,13 @@ StepCompute read_step_compute(const std::filesystem::path& path) {
 
 std::vector<BucketLoad> bucket_loads(std::span<const LayerCost> layers, const Sending& sending) {
   std::vector<std::int64_t> numels;
+  std::vector<double> bytes;
   std::vector<double> done;  // of backward's arithmetic, once this layer's gradient is there
   double flops = 0;
   for (const LayerCost& layer : layers | std::views::reverse) {
-    numels.push_back(sending.dense ? layer.dense_numel : layer.numel);
+    numels.push_back(sending.dense ? layer.dense_numel : layer.kept_numel);
+    bytes.push_back(static_cast<double>(sending.dense ? layer.dense_numel : layer.numel) *
+                    static_cast<double>(wire_size(sending.wire)));
     flops += static_cast<double>(sending.dense ? layer.dense_flops : layer.flops);
     done.push_back(flops);
   }
@@ -69,8 +74,10 @@ std::vector<BucketLoad> bucket_loads(std::span<const LayerCost> layers, const Se
   std::vector<BucketLoad> loads(layout.buckets.size());
   for (std::size_t slot = 0; slot < layout.slots.size(); ++slot) {
     BucketLoad& load = loads[layout.slots[slot].bucket];
-    load.bytes += static_cast<double>(numels[slot]) * static_cast<double>(wire_size(sending.wire));
-    load.messages = sending.messages;
+    const bool has_factors =
+        bytes[slot] < static_cast<double>(numels[slot]) * static_cast<double>(wire_size(sending.wire));
+    load.bytes += bytes[slot];
+    load.messages = has_factors ? 2 : load.messages;
     load.ready = flops > 0 ? done[slot] / flops : 1;
   }
   return loads;

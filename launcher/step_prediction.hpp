@@ -20,7 +20,6 @@ namespace slicereduce {
 struct Sending {
   WireType wire = WireType::fp32;
   BucketCapacity capacity;
-  int messages = 1;    ///< AllReduces a bucket
   bool dense = false;  ///< all of every layer, whatever a plan leaves
 };
 

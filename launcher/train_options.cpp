@@ -46,7 +46,7 @@ void one_of(const std::string& value, const std::vector<std::string>& choices, c
 
 void NetworkOptions::validate() const {
   (void)make_architecture(arch, 3, 10);
-  validate(parse_mode(mode));
+  (void)parse_mode(mode);
   (void)parse_coupling(coupling);
   (void)parse_wire_type(wire);
 }
@@ -54,9 +54,10 @@ void NetworkOptions::validate() const {
 void NetworkOptions::validate(Mode used) const {
   sampling(used).validate();
   constexpr double kRounding = 0.1;  // 0.33 means a third
-  if (!(slice_output_ratio > 0 && slice_output_ratio <= 1) || std::isinf(1 / slice_output_ratio) ||
+  constexpr double kLeast = 1.0 / 1024;
+  if (!(slice_output_ratio >= kLeast && slice_output_ratio <= 1) ||
       std::abs(1 / slice_output_ratio - static_cast<double>(row_groups())) > kRounding) {
-    refuse(concat("slice_output_ratio = ", slice_output_ratio), "1, 1/2, 1/3, 1/4 and so on",
+    refuse(concat("slice_output_ratio = ", slice_output_ratio), "1, 1/2, 1/3 and so on to 1/1024",
            "--slice-output-ratio");
   }
   if (used == Mode::feedback && !make_sampler(sampling(used).sampler)->counts_draws()) {
@@ -116,10 +117,7 @@ void TrainOptions::validate() const {
       network.validate(mode);
     }
   }
-  if (uses(Mode::feedback) && step.reduce == "dense") {
-    refuse("a dense reduction leaves nothing for --mode feedback to remember", "slices or powersgd",
-           "--reduce");
-  }
+  validate_together();
   one_of(on_disagreement, {"error", "broadcast"}, "--on-disagreement");
   one_of(progress, {"auto", "bar", "lines"}, "--progress");
   one_of(eval_network, {"auto", "sampled", "dense", "both"}, "--eval-network");
@@ -129,6 +127,22 @@ void TrainOptions::validate() const {
   at_least(static_cast<double>(stop_after), 0, "stop_after", "--stop-after");
   at_least(static_cast<double>(log_every), 1, "log_every", "--log-every");
   at_least(static_cast<double>(check_replicas_every), 0, "check_replicas_every", "--check-replicas-every");
+}
+
+/// Options that need each other.
+void TrainOptions::validate_together() const {
+  if (uses(Mode::feedback) && step.reduce == "dense") {
+    refuse("a dense reduction leaves nothing for mode feedback to remember", "slices or powersgd",
+           "--reduce");
+  }
+  if (!uses(Mode::feedback) && network.row_groups() > 1) {
+    refuse(concat("slice_output_ratio = ", network.slice_output_ratio, " without mode feedback"), "1",
+           "--slice-output-ratio");
+  }
+  if (step.reduce != "powersgd" && step.powersgd_rank != 1) {
+    refuse(concat("powersgd_rank = ", step.powersgd_rank, " without factors"), "--reduce powersgd beside it",
+           "--powersgd-rank");
+  }
 }
 
 Mode TrainOptions::mode_at(double epoch) const {
@@ -161,6 +175,7 @@ ReducerConfig reducer_config(const NetworkOptions& network, const StepOptions& s
 TrainingStepConfig training_step_config(const StepOptions& step) {
   return {.precision = parse_precision(step.precision),
           .reduce = step.reduce == "dense" ? ReduceWhat::dense : ReduceWhat::slices,
+          .owes_losses = step.reduce == "powersgd",
           .label_smoothing = step.label_smoothing};
 }
 
@@ -174,6 +189,9 @@ std::unique_ptr<GradientReducer> make_reducer(Communicator& communicator, const 
   return std::make_unique<Reducer>(communicator, config);
 }
 
+namespace {
+
+/// How many numbers travel for a matrix.
 WireNumel wire_numel(const StepOptions& step) {
   if (step.reduce != "powersgd") {
     return std::multiplies<>();
@@ -181,6 +199,22 @@ WireNumel wire_numel(const StepOptions& step) {
   return [low_rank = LowRankConfig{.rank = step.powersgd_rank}](std::int64_t rows, std::int64_t columns) {
     return low_rank.numel_of(rows, columns);
   };
+}
+
+}  // namespace
+
+std::vector<LayerCost> costs_of_step(const Layout& layout, const StepPlans& plans,
+                                     const SliceLayout* slice_layout, const StepOptions& step,
+                                     std::int64_t image_size) {
+  auto layers = plans.slices != nullptr
+                    ? layer_costs(layout, *slice_layout, *plans.slices, image_size, wire_numel(step))
+                    : layer_costs(layout, plans.network, image_size, wire_numel(step));
+  for (LayerCost& layer : layers) {
+    if (step.reduce == "dense") {
+      layer.numel = layer.kept_numel = layer.dense_numel;
+    }
+  }
+  return layers;
 }
 
 void add_network_options(CLI::App& app, NetworkOptions& o) {
@@ -207,12 +241,14 @@ void add_network_options(CLI::App& app, NetworkOptions& o) {
          "topk|gumbel|proportional|bernoulli|uniform|adaptive|aged|cyclic; auto: topk, or aged in mode "
          "feedback")
       ->group(kGroup);
-  app.add_option("--coupling", o.coupling,
-                 "block: leave out outputs that the next convolution drops; none: compute them")
+  app.add_option(
+         "--coupling", o.coupling,
+         "In mode compact, block: leave out outputs that the next convolution drops; none: compute them")
       ->group(kGroup);
   app.add_option("--resample-every", o.resample_every, "Steps that share a choice of channels")
       ->group(kGroup);
-  app.add_flag("--sample-classifier", o.sample_classifier, "Sample the classifier's input channels too")
+  app.add_flag("--sample-classifier", o.sample_classifier,
+               "In mode compact, sample the classifier's input channels too; feedback cuts it anyway")
       ->group(kGroup);
   app.add_option("--wire", o.wire, "fp32|bf16|fp16: how gradients travel")->group(kGroup);
 }

@@ -12,6 +12,7 @@
 #include "models/cost.hpp"
 #include "models/layout.hpp"
 #include "models/network.hpp"
+#include "models/slice_layout.hpp"
 #include "sampling/planner.hpp"
 #include "sampling/sliced_sgd.hpp"
 
@@ -101,6 +102,9 @@ struct TrainOptions {
   [[nodiscard]] double ratio_at(double epoch) const;
   /// Whether some epoch is in that mode.
   [[nodiscard]] bool uses(Mode mode) const;
+
+ private:
+  void validate_together() const;
 };
 
 /// What the options mean to the parts of a step.
@@ -109,8 +113,11 @@ struct TrainOptions {
 [[nodiscard]] std::unique_ptr<GradientReducer> make_reducer(Communicator& communicator,
                                                             const NetworkOptions& network,
                                                             const StepOptions& step, std::uint64_t seed);
-/// How many numbers travel for a matrix.
-[[nodiscard]] WireNumel wire_numel(const StepOptions& step);
+/// What each layer of a step costs where the network keeps `network`, or in mode feedback `slices` of its
+/// gradient are sent.
+[[nodiscard]] std::vector<LayerCost> costs_of_step(const Layout& layout, const StepPlans& plans,
+                                                   const SliceLayout* slice_layout, const StepOptions& step,
+                                                   std::int64_t image_size);
 
 void add_network_options(CLI::App& app, NetworkOptions& options);
 /// --reduce, --powersgd-rank and --bucket-mb alone.

@@ -4,6 +4,7 @@
 
 #include "core/digest.hpp"
 #include "core/text.hpp"
+#include "launcher/parts.hpp"
 #include "launcher/plan_dispute.hpp"
 #include "launcher/run_summary.hpp"
 #include "launcher/version.hpp"
@@ -155,9 +156,7 @@ Batch Trainer::next_batch(double& waited_ms) {
 
 std::vector<Microbatch> Trainer::microbatches(const Batch& batch) const {
   std::vector<Microbatch> parts;
-  const std::int64_t count = batch.labels.numel();
-  for (std::int64_t first = 0; first < count; first += options_.step.batch_size) {
-    const std::int64_t size = std::min(options_.step.batch_size, count - first);
+  for (const auto& [first, size] : even_parts(batch.labels.numel(), options_.step.batch_size)) {
     const at::Tensor images = batch.images.narrow(0, first, size).to(request_.device);
     parts.push_back({.images = normalize(images, data_.normalization),
                      .labels = batch.labels.narrow(0, first, size).to(request_.device),
@@ -185,10 +184,12 @@ void Trainer::settle_dispute() {
   if (state_->slices) {
     planners.push_back(&state_->slices->planner);
   }
-  std::string dispute = concat("step ", state_->steps_done + 1, ": ");
+  std::string dispute;
   for (const Planner* planner : planners) {
-    dispute += describe_dispute(planner->sites(), planner->current(), communicator_);
+    const std::string found = describe_dispute(planner->sites(), planner->current(), communicator_);
+    dispute += concat(dispute.empty() || found.empty() ? "" : "; ", found);
   }
+  dispute = concat("step ", state_->steps_done + 1, ": ", dispute);
   if (options_.on_disagreement == "error") {
     throw SharedError(ErrorKind::invariant,
                       concat(dispute,
@@ -254,7 +255,7 @@ void Trainer::evaluate_networks() {
     const Accuracy accuracy = evaluate(state_->network, plan, statistics, view(), *validation_loader_, size,
                                        options_.step.batch_size, communicator_);
     if (leads()) {
-      report_->evaluation(state_->steps_done, epoch, name, accuracy);
+      report_->evaluation(state_->steps_done, epoch, name, accuracy, train_seconds_);
     }
     return accuracy;
   };
@@ -264,8 +265,9 @@ void Trainer::evaluate_networks() {
   if (wants("dense")) {
     const bool recalibrates = !state_->planner.current().full() && options_.recalibrate_batches > 0;
     if (recalibrates) {
-      state_->recalibrated = recalibrate(state_->network, view(), *loader_, *order_, epoch,
-                                         options_.recalibrate_batches, communicator_);
+      state_->recalibrated =
+          recalibrate(state_->network, view(), *loader_, *order_, epoch, options_.recalibrate_batches,
+                      options_.step.batch_size, communicator_);
       loader_epoch_ = -1;
     }
     dense_ = evaluate_one("dense", Plan::full(state_->planner.sites()),

@@ -55,7 +55,7 @@ class Trainer {
   // Steps
   void train_step();
   [[nodiscard]] Batch next_batch(double& waited_ms);
-  /// Of --batch-size images each; the last may have fewer.
+  /// Of at most --batch-size images each.
   [[nodiscard]] std::vector<Microbatch> microbatches(const Batch& batch) const;
   [[nodiscard]] StepResult run_step(const StepPlans& plans, const Batch& batch, double lr);
   void settle_dispute();

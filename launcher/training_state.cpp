@@ -57,7 +57,7 @@ TrainingState::TrainingState(const TrainOptions& options, std::int64_t in_channe
     : network(options.network.layout(in_channels, num_classes), *options.seed, device),
       sgd(network.parameters(), network.layout().sites, options.step.sgd),
       planner(network.layout().sites, options.network.sampling(Mode::compact), *options.seed),
-      wire_numel_(wire_numel(options.step)) {
+      step_options_(options.step) {
   if (options.uses(Mode::feedback)) {
     slices = std::make_unique<GradientSlices>(network, options.network, *options.seed);
   }
@@ -71,15 +71,18 @@ TrainingState::TrainingState(const TrainOptions& options, std::int64_t in_channe
 }
 
 StepPlans TrainingState::plans(std::int64_t step, Mode mode_of_step, double ratio) {
-  mode = mode_of_step;
+  // A compact network has no place for what is owed of the channels that it leaves out: one exact step pays.
+  const bool pays = mode == Mode::feedback && mode_of_step == Mode::compact;
+  mode = pays ? Mode::dense : mode_of_step;
   const auto at = static_cast<std::uint64_t>(step);
-  const bool is_compact = mode == Mode::compact;
-  const Plan& kept = planner.plan(at, is_compact ? ratio : 1.0, sgd.norms());
+  const Plan& kept = planner.plan(at, mode == Mode::compact ? ratio : 1.0, sgd.norms());
   if (mode != Mode::feedback) {
     return {.network = kept};
   }
-  return {.network = kept,
-          .slices = &slices->planner.plan(at, ratio, sgd.norms(slices->layout.sites, slices->parameters))};
+  Planner& cutter = slices->planner;
+  const auto norms = cutter.is_due(at, ratio) ? sgd.norms(slices->layout.sites, slices->parameters)
+                                              : std::vector<std::vector<float>>(slices->layout.sites.size());
+  return {.network = kept, .slices = &cutter.plan(at, ratio, norms)};
 }
 
 double TrainingState::ratio() const {
@@ -96,10 +99,11 @@ std::optional<Feedback> TrainingState::feedback() {
 }
 
 LayerCost TrainingState::cost(std::int64_t image_size) const {
-  const Layout& layout = network.layout();
-  return total_cost(mode == Mode::feedback ? layer_costs(layout, slices->layout, slices->planner.current(),
-                                                         image_size, wire_numel_)
-                                           : layer_costs(layout, planner.current(), image_size, wire_numel_));
+  const bool is_cut = mode == Mode::feedback;
+  const StepPlans plans{.network = planner.current(),
+                        .slices = is_cut ? &slices->planner.current() : nullptr};
+  return total_cost(
+      costs_of_step(network.layout(), plans, is_cut ? &slices->layout : nullptr, step_options_, image_size));
 }
 
 void TrainingState::restore(const Checkpoint& checkpoint, const std::string& where, int rank,
@@ -121,15 +125,21 @@ void TrainingState::restore(const Checkpoint& checkpoint, const std::string& whe
   } else if (mode == Mode::feedback) {
     mode = Mode::dense;  // what its network was
   }
-  restore_debts(checkpoint, rank, world_size);
+  restore_debts(checkpoint, where, rank, world_size);
   sgd.refresh_norms();
   steps_done = saved.step;
   best_top1 = saved.best_top1;
 }
 
-void TrainingState::restore_debts(const Checkpoint& checkpoint, int rank, int world_size) {
+void TrainingState::restore_debts(const Checkpoint& checkpoint, const std::string& where, int rank,
+                                  int world_size) {
   if (checkpoint.owed.empty()) {
     return;
+  }
+  if (step_options_.reduce == "dense") {
+    throw Error(ErrorKind::usage, concat(where,
+                                         " holds what workers have not sent yet, which a dense reduction "
+                                         "can't pay: resume with --reduce slices or powersgd"));
   }
   if (!memory) {
     memory.emplace(network.parameters().size());  // what is owed is paid, whatever this run's mode

@@ -60,9 +60,9 @@ struct TrainingState {
   std::optional<NormStatistics> recalibrated;  ///< of the exact network, since the last evaluation
 
  private:
-  WireNumel wire_numel_;
+  StepOptions step_options_;
 
-  void restore_debts(const Checkpoint& checkpoint, int rank, int world_size);
+  void restore_debts(const Checkpoint& checkpoint, const std::string& where, int rank, int world_size);
   [[nodiscard]] StateDict debts(Communicator& communicator) const;
 };
 

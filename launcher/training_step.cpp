@@ -94,7 +94,7 @@ std::optional<StepResult> TrainingStep::run(const StepPlans& plans, std::span<co
   result.stop_requested = reduced->stop_requested;
 
   optimize(lr);
-  owe_what_was_lost();
+  owe_what_was_lost(plans);
   result.times.optimizer_ms = watch.lap_ms();
   return result;
 }
@@ -120,6 +120,7 @@ void TrainingStep::cut_gradients(const StepPlans& plans) {
     sent_ = config_.reduce == ReduceWhat::dense ? full_plan_ : compact_.plan;
   }
   taken_.assign(cut_.size(), {});
+  accumulated_.assign(cut_.size(), {});
 }
 
 void TrainingStep::begin_reduction(const StepPlans& plans, bool wants_stop) {
@@ -151,11 +152,18 @@ void TrainingStep::compute_gradients(std::span<const Microbatch> batches, StepRe
 }
 
 void TrainingStep::take_gradient(std::size_t parameter, const at::Tensor& leaf) {
-  if (!last_microbatch_) {
-    return;  // autograd adds the next one's
-  }
   // Its only copy from now on is the one that is sent.
-  send(parameter, std::exchange(leaf.mutable_grad(), at::Tensor()));
+  const at::Tensor gradient = std::exchange(leaf.mutable_grad(), at::Tensor());
+  at::Tensor& sum = accumulated_[parameter];
+  if (!sum.defined()) {
+    // In fp32: sums in bf16 would lose what later microbatches add.
+    sum = last_microbatch_ ? gradient : gradient.to(at::kFloat);
+  } else {
+    sum.add_(gradient);
+  }
+  if (last_microbatch_) {
+    send(parameter, std::exchange(sum, at::Tensor()));
+  }
 }
 
 void TrainingStep::send(std::size_t parameter, const at::Tensor& gradient) {
@@ -178,11 +186,9 @@ void TrainingStep::optimize(double lr) {
   sgd_.apply(cut_, sent_, gradients, lr);
 }
 
-void TrainingStep::owe_what_was_lost() {
-  if (!feedback_) {
-    return;
-  }
-  for (std::size_t p = 0; p < taken_.size() && reducer_.loses(); ++p) {
+void TrainingStep::owe_what_was_lost(const StepPlans& plans) {
+  const bool owes = reducer_.loses() && (config_.owes_losses || plans.slices != nullptr);
+  for (std::size_t p = 0; p < taken_.size() && feedback_ && owes; ++p) {
     reducer_.subtract_sent(slot(p), taken_[p]);
     feedback_->memory.give_back(p, cut_[p].shape, sent_, taken_[p]);
   }

@@ -40,6 +40,8 @@ struct StepResult {
 struct TrainingStepConfig {
   Precision precision = Precision::fp32;
   ReduceWhat reduce = ReduceWhat::slices;
+  /// Whether what the reducer loses is owed in every step, not in those alone that send slices.
+  bool owes_losses = false;
   double label_smoothing = 0;
 };
 
@@ -101,7 +103,7 @@ class TrainingStep {
   void take_gradient(std::size_t parameter, const at::Tensor& leaf);
   void send(std::size_t parameter, const at::Tensor& gradient);
   void optimize(double lr);
-  void owe_what_was_lost();
+  void owe_what_was_lost(const StepPlans& plans);
   void owe_all();
   /// Buckets fill from the last layer to the first, as backward runs.
   [[nodiscard]] std::size_t slot(std::size_t parameter) const;
@@ -118,6 +120,7 @@ class TrainingStep {
   std::span<const SlicedParameter> cut_;  ///< how gradients are cut
   PlacedPlan sent_;                       ///< and what of them is sent
   std::vector<at::Tensor> taken_;         ///< by parameter: what was sent, with feedback alone
+  std::vector<at::Tensor> accumulated_;   ///< by parameter: of all microbatches but the last, fp32
   bool last_microbatch_ = true;
   std::optional<StepResult> interrupted_;  ///< its gradients are owed; it only has to be sent
 };

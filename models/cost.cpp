@@ -50,6 +50,7 @@ class Accountant {
       const std::vector<std::int64_t> sizes = reduced_.shapes[index].compact_sizes(reduced_.plan);
       const std::int64_t rows = sizes.size() == 1 ? 1 : sizes[0];
       cost.numel += wire_numel_(rows, reduced_.numel(index) / rows);
+      cost.kept_numel += reduced_.numel(index);
       cost.dense_numel += layout_.parameters[index].numel();
     }
     return cost;
@@ -103,6 +104,7 @@ LayerCost total_cost(const std::vector<LayerCost>& layers) {
   LayerCost total{.name = "total"};
   for (const auto& layer : layers) {
     total.numel += layer.numel;
+    total.kept_numel += layer.kept_numel;
     total.dense_numel += layer.dense_numel;
     total.flops += layer.flops;
     total.dense_flops += layer.dense_flops;

@@ -14,7 +14,8 @@ namespace slicereduce {
 /// What a part of a network costs: a convolution with its batch norm, or the classifier.
 struct LayerCost {
   std::string name;
-  std::int64_t numel = 0;        ///< gradient values that a step reduces
+  std::int64_t numel = 0;        ///< numbers that a step reduces
+  std::int64_t kept_numel = 0;   ///< gradient values that a step has: more, where their factors are reduced
   std::int64_t dense_numel = 0;  ///< learnable values
   std::int64_t flops = 0;  ///< of one image's forward pass: 2 a multiply-add of convolutions and classifier
   std::int64_t dense_flops = 0;

@@ -1,5 +1,7 @@
 #include "models/slice_layout.hpp"
 
+#include <algorithm>
+
 namespace slicereduce {
 
 namespace {
@@ -52,12 +54,18 @@ Plan plan_of_size(const SliceLayout& layout, const SampleSize& size, std::int64_
   for (std::size_t site = 0; site < layout.sites.size(); ++site) {
     auto& set = plan.sets[site];
     if (layout.sites[site].in_turn) {
-      set = neighbours(set.channels, row_groups, 0);
+      set = neighbours(set.channels, row_groups, row_groups - 1);
     } else {
       set.kept.resize(size.kept(set.channels));
     }
   }
   return plan;
+}
+
+bool groups_are_equal(const SliceLayout& layout, std::int64_t row_groups) {
+  return std::ranges::all_of(layout.sites, [&](const Site& site) {
+    return !site.in_turn || site.channels % std::min(row_groups, site.channels) == 0;
+  });
 }
 
 }  // namespace slicereduce

@@ -18,7 +18,10 @@ struct SliceLayout {
 
 [[nodiscard]] SliceLayout make_slice_layout(const Layout& layout, bool cut_rows);
 
-/// A plan with the sizes that a sampler of fixed size would keep, and the first group of rows.
+/// A plan with the sizes that a sampler of fixed size would keep, and the largest group of rows.
 [[nodiscard]] Plan plan_of_size(const SliceLayout& layout, const SampleSize& size, std::int64_t row_groups);
+
+/// Whether all groups of rows are of one size, so that every step sends as much as another.
+[[nodiscard]] bool groups_are_equal(const SliceLayout& layout, std::int64_t row_groups);
 
 }  // namespace slicereduce

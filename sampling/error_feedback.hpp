@@ -12,9 +12,9 @@
 namespace slicereduce {
 
 /// What one rank owes: the part of its gradients that has not been sent yet. Whatever a step leaves out is
-/// added to the next step's gradient, so that nothing is lost, only late: sent + owed == the sum of all
-/// gradients. (Error feedback: Seide et al. 2014, section 3.2; in PowerSGD, Vogels et al. 2019, algorithm 2.)
-/// Each rank has its own; ranks share only what is sent.
+/// added to the next step's gradient, so that nothing is lost, only late: on average over ranks, sent + owed
+/// == the sum of all gradients. (Error feedback: Seide et al. 2014, section 3.2; in PowerSGD, Vogels et al.
+/// 2019, algorithm 2.) Each rank has its own; ranks share only what is sent.
 ///
 ///   slices = feedback.take(p, shape, plan, gradient);   what to send, no longer owed
 ///   ... slices travel; some of it may be lost on the way (rounding, low rank) ...

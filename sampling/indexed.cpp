@@ -4,6 +4,7 @@
 #include <ATen/ops/_fused_sgd.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/ones_like.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <c10/core/GradMode.h>
@@ -123,7 +124,8 @@ at::Tensor take_owed(const at::Tensor& owed, const ParameterShape& shape, const 
   }
   const at::Tensor taken = at::empty(shape.compact_sizes(plan.plan()), owed.options());
   indexed::gather_slices({.shape = shape, .value = owed}, plan, taken);
-  owed.sub_(indexed::scatter_slices(shape, plan, taken));
+  // Not by subtraction: what is not finite would stay.
+  owed.masked_fill_(indexed::scatter_slices(shape, plan, at::ones_like(taken)).ne(0), 0);
   if (gradient.defined() && !is_dense) {
     taken.add_(gradient.view(taken.sizes()));
   }

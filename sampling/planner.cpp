@@ -1,5 +1,6 @@
 #include "sampling/planner.hpp"
 
+#include <algorithm>
 #include <numeric>
 
 #include "core/error.hpp"
@@ -31,6 +32,8 @@ void SamplingConfig::validate() const {
 }
 
 ChannelSet neighbours(std::int64_t channels, std::int64_t groups, std::int64_t group) {
+  groups = std::min(groups, channels);
+  group %= groups;
   const std::int64_t first = channels * group / groups;
   const std::int64_t end = channels * (group + 1) / groups;
   ChannelSet set{.channels = channels, .kept = {}, .scale = {}};
@@ -55,9 +58,13 @@ std::int64_t Planner::group_of(std::uint64_t step) const {
   return static_cast<std::int64_t>(draw % static_cast<std::uint64_t>(config_.row_groups));
 }
 
+bool Planner::is_due(std::uint64_t step, double ratio) const {
+  return ratio != state_.ratio || step % static_cast<std::uint64_t>(config_.resample_every) == 0;
+}
+
 const Plan& Planner::plan(std::uint64_t step, double ratio, std::span<const std::vector<float>> norms) {
   require(sites_.size() == norms.size(), "a plan needs the norms of every site");
-  if (ratio == state_.ratio && step % static_cast<std::uint64_t>(config_.resample_every) != 0) {
+  if (!is_due(step, ratio)) {
     return state_.plan;
   }
   state_.ratio = ratio;

@@ -38,6 +38,8 @@ class Planner {
 
   /// The plan of `step` at `ratio`; `norms` of the weights as they are. Steps come in order.
   const Plan& plan(std::uint64_t step, double ratio, std::span<const std::vector<float>> norms);
+  /// Whether that draws one, and reads the norms.
+  [[nodiscard]] bool is_due(std::uint64_t step, double ratio) const;
   [[nodiscard]] const Plan& current() const { return state_.plan; }
   [[nodiscard]] double ratio() const { return state_.ratio; }
 
@@ -62,7 +64,8 @@ class Planner {
   PlannerState state_;
 };
 
-/// Group `group` of `groups` of neighbouring channels, as equal as they can be.
+/// Group `group` of `groups` of neighbouring channels, as equal as they can be, the last the largest; of as
+/// many groups as there are channels where those are fewer, over and over.
 [[nodiscard]] ChannelSet neighbours(std::int64_t channels, std::int64_t groups, std::int64_t group);
 
 }  // namespace slicereduce

@@ -28,7 +28,7 @@ def peer(size: list[str], *options: str) -> list[str]:
 
 
 def ours(size: list[str], *options: str) -> list[str]:
-    return [str(ROOT / "build/slicereduce"), "bench", "step", *size, "--json", *options]
+    return [str(ROOT / "build/slicereduce"), "bench", "step", *size, "--device", "cpu", "--json", *options]
 
 
 def median(runs: list[dict], key: str) -> float | None:

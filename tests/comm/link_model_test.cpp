@@ -16,13 +16,6 @@ TEST(RingAllreduce, IsBandwidthAndLatency) {
   EXPECT_NEAR(ring_allreduce_s(1e6, 1000, {.bytes_per_s = 1e6, .latency_s = 0}), 2, 0.01);
 }
 
-TEST(HierarchicalAllreduce, HasOneRankANodeOnTheWire) {
-  const Link inside{.bytes_per_s = 1e7, .latency_s = 0};
-  EXPECT_DOUBLE_EQ(hierarchical_allreduce_s(1e6, 2, 1, kLink, inside), ring_allreduce_s(1e6, 2, kLink));
-  EXPECT_DOUBLE_EQ(hierarchical_allreduce_s(1e6, 2, 4, kLink, inside), 0.2 + ring_allreduce_s(1e6, 2, kLink));
-  EXPECT_DOUBLE_EQ(hierarchical_allreduce_s(1e6, 1, 4, kLink, inside), 0.2);
-}
-
 double seconds(double bytes) { return bytes / 100; }
 
 constexpr StepCompute kCompute{.before_s = 1, .backward_s = 2, .after_s = 0.5};

@@ -86,6 +86,19 @@ TEST(LowRankReducer, GoesOnWithWhatAnotherRemembered) {
   }
 }
 
+TEST(LowRankReducer, StartsAnewWhereWhatWasRememberedDoesNotFit) {
+  InProcessGroup group(1);
+  const auto slots = testing::mixed_slots();
+  LowRankReducer narrow(group.rank(0), few_buckets(WireType::fp32), {.rank = 1});
+  (void)testing::reduce_round(narrow, slots, 0, 0);
+  LowRankReducer wide(group.rank(0), few_buckets(WireType::fp32), {.rank = 4});
+  LowRankReducer fresh(group.rank(0), few_buckets(WireType::fp32), {.rank = 4});
+  wide.remember(narrow.remembered());
+  (void)testing::reduce_round(wide, slots, 0, 1);
+  (void)testing::reduce_round(fresh, slots, 0, 1);
+  EXPECT_TRUE(wide.mean(3).equal(fresh.mean(3)));
+}
+
 TEST(LowRankReducer, AZeroGradientIsZeroAndLeavesItAbleToGoOn) {
   InProcessGroup group(1);
   const std::vector<SlotShape> slots{{.rows = 20, .columns = 30}};

@@ -47,6 +47,29 @@ TEST_F(OnCuda, AStepIsTheCpusToRounding) {
   });
 }
 
+/// Memory, slices and factors, a step at a time from the CPU's weights; debts grow apart by rounding alone.
+TEST_F(OnCuda, FeedbackIsTheCpusToRounding) {
+  run_ranks(1, [](Communicator& communicator) {
+    for (const std::int64_t rank : {0, 2}) {
+      const testing::Variant variant{
+          .mode = Mode::feedback, .ratio = 0.25, .output_ratio = 0.5, .powersgd_rank = rank};
+      testing::Variant on_card = variant;
+      on_card.device = card();
+      Training there(on_card, communicator);
+      Training here(variant, communicator);
+      for (int step = 0; step < 5; ++step) {
+        const StepResult a = there.train_one();
+        const StepResult b = here.train_one();
+        EXPECT_NEAR(a.loss, b.loss, 1e-3 * b.loss);
+        EXPECT_EQ(a.wire_bytes, b.wire_bytes);
+        EXPECT_LT(relative_distance(there.network, here.network), 1e-3)
+            << "rank " << rank << " step " << step;
+        there.take_state_of(here);
+      }
+    }
+  });
+}
+
 TEST_F(OnCuda, ReplicasStayEqual) {
   run_ranks(2, [](Communicator& communicator) {
     make_current(card());  // of this thread

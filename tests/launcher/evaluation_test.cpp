@@ -103,7 +103,7 @@ TEST(Recalibrate, IsTheMeanOfTheExactNetworksBatchStatistics) {
     const View view{.normalization = cifar10_normalization()};
     Loader loader(source, as_it_is(), {.threads = 0});
     EpochOrder order(24, 8, 1, 5);
-    const NormStatistics statistics = recalibrate(network, view, loader, order, 0, 3, communicator);
+    const NormStatistics statistics = recalibrate(network, view, loader, order, 0, 3, 1000, communicator);
     // The stem's statistics can be told from its own convolution.
     at::Tensor sum = at::zeros({16});
     loader.start_epoch(order, 0, 0);
@@ -113,6 +113,10 @@ TEST(Recalibrate, IsTheMeanOfTheExactNetworksBatchStatistics) {
     }
     EXPECT_TRUE(at::allclose(statistics.mean[0], sum / 3, 1e-4, 1e-5));
     EXPECT_TRUE(at::equal(network.statistics().mean[0], at::zeros({16})));  // the running ones are untouched
+    // A loader's batch that is larger than what is computed at once is cut.
+    EpochOrder accumulating(24, 24, 1, 5);
+    const NormStatistics cut = recalibrate(network, view, loader, accumulating, 0, 3, 8, communicator);
+    EXPECT_TRUE(at::allclose(cut.mean[0], statistics.mean[0], 1e-4, 1e-5));
   });
 }
 

@@ -16,8 +16,8 @@ using testing::TemporaryFolder;
 
 /// Two layers: the last one has half of the arithmetic and three quarters of the numbers.
 const std::vector<LayerCost> kLayers{
-    {.name = "first", .numel = 100, .dense_numel = 200, .flops = 10, .dense_flops = 40},
-    {.name = "last", .numel = 300, .dense_numel = 600, .flops = 10, .dense_flops = 40}};
+    {.name = "first", .numel = 100, .kept_numel = 100, .dense_numel = 200, .flops = 10, .dense_flops = 40},
+    {.name = "last", .numel = 300, .kept_numel = 300, .dense_numel = 600, .flops = 10, .dense_flops = 40}};
 
 TEST(BucketLoads, GoFromTheLastLayerToTheFirst) {
   const BucketCapacity one_each{.bytes = 4, .first_bytes = 4, .last_bytes = 4};
@@ -27,12 +27,22 @@ TEST(BucketLoads, GoFromTheLastLayerToTheFirst) {
   EXPECT_EQ(loads[0].ready, 0.5);
   EXPECT_EQ(loads[1].bytes, 400);
   EXPECT_EQ(loads[1].ready, 1);
-  const auto dense =
-      bucket_loads(kLayers, {.wire = WireType::bf16, .capacity = {}, .messages = 2, .dense = true});
+  const auto dense = bucket_loads(kLayers, {.wire = WireType::bf16, .capacity = {}, .dense = true});
   ASSERT_EQ(dense.size(), 1U);
   EXPECT_EQ(dense[0].bytes, 1600);
-  EXPECT_EQ(dense[0].messages, 2);
+  EXPECT_EQ(dense[0].messages, 1);
   EXPECT_EQ(dense[0].ready, 1);
+}
+
+TEST(BucketLoads, OfFactorsAreAsManyAsOfTheWhole) {
+  const BucketCapacity one_each{.bytes = 4, .first_bytes = 4, .last_bytes = 4};
+  std::vector<LayerCost> layers = kLayers;
+  layers[1].numel = 20;
+  const auto loads = bucket_loads(layers, {.wire = WireType::fp32, .capacity = one_each});
+  ASSERT_EQ(loads.size(), 2U);
+  EXPECT_EQ(loads[0].bytes, 80);
+  EXPECT_EQ(loads[0].messages, 2);
+  EXPECT_EQ(loads[1].messages, 1);
 }
 
 TEST(PredictSteps, AddsWhatIsLeftOfTheAllreduce) {
@@ -65,6 +75,8 @@ TEST(ReadStepCompute, TakesTheLastLine) {
 TEST(ReadStepCompute, SaysWhatIsMissing) {
   const TemporaryFolder folder;
   const auto path = folder.path() / "measured.json";
+  expect_error_from([&] { (void)read_step_compute(path); }, ErrorKind::input, "can't be read");
+  std::ofstream(path) << "nonsense\n";
   expect_error_from([&] { (void)read_step_compute(path); }, ErrorKind::input, "no JSON object");
   std::ofstream(path) << "{\"forward_ms\": 1}\n";
   expect_error_from([&] { (void)read_step_compute(path); }, ErrorKind::input, "backward_ms");

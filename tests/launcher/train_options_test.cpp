@@ -71,7 +71,15 @@ TEST(TrainOptions, RefuseWhatFeedbackCannotDo) {
   }());
   expect_refused(feedback([](auto& o) { o.network.sampler = "topk"; }), "--sampler");
   expect_refused(feedback([](auto& o) { o.step.reduce = "dense"; }), "--reduce");
-  for (const double ratio : {0.0, 0.7, 1.5, std::nan(""), 1e-320}) {
+  expect_refused([](auto& o) { o.network.slice_output_ratio = 0.5; }, "--slice-output-ratio");
+  EXPECT_NO_THROW([] {
+    TrainOptions options;
+    options.network.mode = "feedback";
+    options.network.sampler = "topk";
+    options.mode_schedule = "0:compact";  // which is in the place of --mode
+    options.validate();
+  }());
+  for (const double ratio : {0.0, 0.7, 1.5, std::nan(""), 1e-320, 1e-9}) {
     expect_refused([&](auto& o) { o.network.slice_output_ratio = ratio; }, "--slice-output-ratio");
   }
   expect_refused(
@@ -83,6 +91,7 @@ TEST(TrainOptions, RefuseWhatFeedbackCannotDo) {
   expect_refused([](auto& o) { o.mode_schedule = "0:sparse"; }, "--mode-schedule");
   expect_refused([](auto& o) { o.step.accumulate = 0; }, "--accumulate");
   expect_refused([](auto& o) { o.step.powersgd_rank = 0; }, "--powersgd-rank");
+  expect_refused([](auto& o) { o.step.powersgd_rank = 2; }, "--powersgd-rank");
 }
 
 /// The program's own arrangement: a subcommand whose file is given to the program.

@@ -29,6 +29,8 @@ TEST(TrainingStep, FeedbackAtRatioOneIsDense) {
 
 TEST(TrainingStep, NothingOfAGradientIsLost) { run_ranks(1, testing::expect_nothing_of_a_gradient_is_lost); }
 
+TEST(TrainingStep, AChangeOfModePays) { run_ranks(1, testing::expect_a_change_of_mode_to_pay); }
+
 TEST(TrainingStep, WireBytesAreTheSlicesToTheByte) { run_ranks(1, testing::expect_wire_bytes_of_the_slices); }
 
 TEST(TrainingStep, ADisputeAboutSlicesLosesNothing) {

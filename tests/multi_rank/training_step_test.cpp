@@ -31,6 +31,7 @@ TEST(TrainingStepRanks, FeedbackAtRatioOneIsDense) {
 TEST(TrainingStepRanks, NothingOfAGradientIsLost) {
   on_all_ranks(testing::expect_nothing_of_a_gradient_is_lost);
 }
+TEST(TrainingStepRanks, AChangeOfModePays) { on_all_ranks(testing::expect_a_change_of_mode_to_pay); }
 TEST(TrainingStepRanks, WireBytesAreTheSlicesToTheByte) {
   on_all_ranks(testing::expect_wire_bytes_of_the_slices);
 }

@@ -90,6 +90,12 @@ TEST(Neighbours, ShareOutAllChannels) {
       std::vector<std::int32_t> all;
       for (std::int64_t group = 0; group < groups; ++group) {
         const ChannelSet set = neighbours(channels, groups, group);
+        set.check();
+        EXPECT_LE(set.size(), neighbours(channels, groups, groups - 1).size());
+        if (group >= channels) {
+          EXPECT_EQ(set, neighbours(channels, groups, group % channels));
+          continue;
+        }
         all.insert(all.end(), set.kept.begin(), set.kept.end());
       }
       EXPECT_EQ(all, ChannelSet::all(channels).kept);

@@ -61,7 +61,10 @@ class Training {
         state(options_of(variant), 3, 10, variant.device),
         reducer(small_buckets(variant, communicator)),
         recorder(*reducer),
-        step(network, sgd, recorder, {.precision = variant.precision, .reduce = variant.reduce},
+        step(network, sgd, recorder,
+             {.precision = variant.precision,
+              .reduce = variant.reduce,
+              .owes_losses = variant.powersgd_rank > 0},
              state.feedback()) {}
 
   /// Each rank has images of its own, the same ones at the same step of every training.
@@ -237,9 +240,12 @@ inline void expect_sent_and_owed_to_be_all_gradients(Communicator& communicator,
   variant.ratio = 0.25;
   variant.output_ratio = 0.5;
   Training sliced(variant, communicator);
-  Training plain(
-      {.mode = variant.mode == Mode::compact ? Mode::compact : Mode::dense, .ratio = 0.25, .lr = 0},
-      communicator);
+  const bool is_compact = variant.mode == Mode::compact;
+  Training plain({.mode = is_compact ? Mode::compact : Mode::dense,
+                  .sampler = is_compact ? variant.sampler : "auto",
+                  .ratio = 0.25,
+                  .lr = 0},
+                 communicator);
   for (int i = 0; i < steps; ++i) {
     (void)sliced.train_one();
     if (variant.mode == Mode::feedback) {
@@ -270,7 +276,32 @@ inline void expect_nothing_of_a_gradient_is_lost(Communicator& communicator) {
   expect_sent_and_owed_to_be_all_gradients(communicator, {.mode = Mode::feedback, .wire = WireType::bf16},
                                            10);
   for (const Mode mode : {Mode::compact, Mode::feedback, Mode::dense}) {
-    expect_sent_and_owed_to_be_all_gradients(communicator, {.mode = mode, .powersgd_rank = 2}, 10);
+    // In mode compact, channels that come and go with what is owed of them.
+    const std::string sampler = mode == Mode::compact ? "uniform" : "auto";
+    expect_sent_and_owed_to_be_all_gradients(communicator,
+                                             {.mode = mode, .sampler = sampler, .powersgd_rank = 2}, 10);
+  }
+}
+
+/// Between feedback and a compact network one step is dense, and nothing is owed after it.
+inline void expect_a_change_of_mode_to_pay(Communicator& communicator) {
+  for (const WireType wire : {WireType::fp32, WireType::bf16}) {
+    Training training({.mode = Mode::feedback, .ratio = 0.25, .wire = wire}, communicator);
+    const auto is_in_debt = [&] {
+      return std::ranges::any_of(training.state.memory->owed(), [](const auto& t) { return t.defined(); });
+    };
+    for (int i = 0; i < 3; ++i) {
+      (void)training.train_one();
+    }
+    EXPECT_TRUE(is_in_debt());
+    const StepPlans between = training.state.plans(3, Mode::compact, 0.5);
+    EXPECT_TRUE(between.network.full());
+    (void)training.train_one(between);
+    EXPECT_FALSE(is_in_debt());
+    const StepPlans compact = training.state.plans(4, Mode::compact, 0.5);
+    EXPECT_FALSE(compact.network.full());
+    (void)training.train_one(compact);
+    EXPECT_FALSE(is_in_debt()) << "a compact step owes nothing, whatever the wire rounds";
   }
 }
 

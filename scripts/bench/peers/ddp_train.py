@@ -11,6 +11,7 @@ import json
 import math
 import os
 import time
+import traceback
 from pathlib import Path
 
 import torch
@@ -190,9 +191,13 @@ def train(chosen: argparse.Namespace) -> None:
 def main() -> None:
     chosen = options()
     torch.set_num_threads(chosen.threads)
-    dist.init_process_group("gloo")
-    train(chosen)
-    # See ddp_step.py: its destructor can hang.
+    # See ddp_step.py: the group's destructor can hang.
+    try:
+        dist.init_process_group("gloo")
+        train(chosen)
+    except Exception:
+        traceback.print_exc()
+        os._exit(1)
     os._exit(0)
 
 
