@@ -1,0 +1,112 @@
+"""The program as a user runs it: what the tests of it share.
+
+Needs in the environment: SLICEREDUCE (the program), SLICEREDUCE_HAS_CUDA (ON or OFF: how it was built),
+MPIEXEC, VENV_PYTHON (a Python with torch and torchvision, for what is exported; without it those tests are
+skipped and say so).
+"""
+
+import gzip
+import json
+import os
+import random
+import shutil
+import struct
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+PROGRAM = os.environ["SLICEREDUCE"]
+MPIEXEC = os.environ["MPIEXEC"]
+PYTHON = os.environ["VENV_PYTHON"]
+REPOSITORY = Path(__file__).resolve().parents[2]
+ENVIRONMENT = os.environ | {
+    "OMP_NUM_THREADS": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+}
+SIDE = 12
+
+
+def mpirun(ranks: int) -> list[str]:
+    return [
+        MPIEXEC,
+        "--oversubscribe",
+        "--bind-to",
+        "none",
+        "--mca",
+        "mpi_yield_when_idle",
+        "1",
+        "-np",
+        str(ranks),
+    ]
+
+
+def run(command: list[str], timeout: float = 120) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        command, env=ENVIRONMENT, capture_output=True, text=True, timeout=timeout, check=False
+    )
+
+
+def write_idx(folder: Path, prefix: str, count: int, seed: int) -> None:
+    """Pictures whose class shows: a bright row at the label's height."""
+    generator = random.Random(seed)
+    labels = bytes(i % 10 for i in range(count))
+    pixels = bytearray()
+    for label in labels:
+        for row in range(SIDE):
+            base = 180 if row == label else 20
+            pixels += bytes(base + generator.randrange(60) for _ in range(SIDE))
+    images = struct.pack(">IIII", 0x803, count, SIDE, SIDE) + pixels
+    (folder / f"{prefix}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
+    (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 0x801, count) + labels)
+
+
+class ProgramTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.folder = Path(tempfile.mkdtemp(prefix="slicereduce."))
+        cls.data = cls.folder / "data"
+        cls.data.mkdir()
+        write_idx(cls.data, "train", 320, 1)
+        write_idx(cls.data, "t10k", 51, 2)
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        shutil.rmtree(cls.folder)
+
+    def setUp(self) -> None:
+        self.run_dir = self.folder / self.id().rsplit(".", 1)[-1]
+
+    def options(self, *more: str, data: Path | None = None, run_dir: Path | None = None) -> list[str]:
+        return [
+            *(
+                "train",
+                "--data",
+                str(data or self.data),
+                "--arch",
+                "resnet20",
+                "--batch-size",
+                "16",
+                "--lr",
+                "0.05",
+            ),
+            *("--run-dir", str(run_dir or self.run_dir), *more),
+        ]
+
+    def train(self, *more: str, ranks: int = 2, code: int = 0, run_dir: Path | None = None) -> dict:
+        result = run([*mpirun(ranks), PROGRAM, *self.options(*more, run_dir=run_dir)])
+        self.assertEqual(result.returncode, code, result.stderr)
+        summary = (run_dir or self.run_dir) / "summary.json"
+        return json.loads(summary.read_text()) if summary.exists() else {}
+
+    def metrics(self) -> list[dict]:
+        return [json.loads(line) for line in (self.run_dir / "metrics.jsonl").read_text().splitlines()]
+
+    def refused(self, *command: str, says: str, code: int = 2) -> None:
+        """One clear message, the exit code of bad input, and nothing written."""
+        result = run([PROGRAM, *command])
+        self.assertEqual(result.returncode, code, result.stderr)
+        self.assertIn(says, result.stderr)
+        self.assertEqual(len(result.stderr.strip().splitlines()), 1, result.stderr)
+        self.assertFalse(self.run_dir.exists())

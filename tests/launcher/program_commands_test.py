@@ -1,0 +1,140 @@
+"""The commands beside `train`: what they print, and that they agree with a run."""
+
+import json
+import os
+import unittest
+
+from program import PROGRAM, ProgramTest, mpirun, run
+
+
+class Commands(ProgramTest):
+    def test_plan_reproduces_the_published_fractions(self) -> None:
+        table = [
+            ("resnet50", "0.5", "block", 0.388),
+            ("resnet50", "0.33333333", "block", 0.251),
+            ("resnet50", "0.25", "block", 0.197),
+            ("resnet152", "0.33333333", "block", 0.201),
+            ("resnet18", "0.5", "block", 0.422),
+            ("resnet50", "0.5", "none", 0.541),
+            ("resnet50", "0.33333333", "none", 0.387),
+            ("resnet50", "0.25", "none", 0.312),
+        ]
+        for arch, ratio, coupling, fraction in table:
+            for wire, share in (("fp32", 1.0), ("bf16", 0.5)):
+                options = ("--arch", arch, "--sample-ratio", ratio, "--coupling", coupling, "--wire", wire)
+                result = run([PROGRAM, "plan", *options, "--channel-multiple", "1", "--json"])
+                total = json.loads(result.stdout)["total"]
+                self.assertAlmostEqual(
+                    total["wire_bytes"] / total["dense_bytes"], fraction * share, delta=6e-4
+                )
+
+    def test_plan_knows_what_each_mode_sends(self) -> None:
+        total = {}
+        for name, options in {
+            "dense": ("--mode", "dense"),
+            "columns": ("--mode", "feedback", "--sample-ratio", "0.25"),
+            "blocks": ("--mode", "feedback", "--sample-ratio", "0.25", "--slice-output-ratio", "0.25"),
+            "factors": ("--mode", "dense", "--reduce", "powersgd", "--powersgd-rank", "2"),
+        }.items():
+            result = run([PROGRAM, "plan", "--arch", "resnet50", *options, "--wire", "bf16", "--json"])
+            self.assertEqual(result.returncode, 0, result.stderr)
+            total[name] = json.loads(result.stdout)["total"]
+            self.assertEqual(total[name]["flops"], total[name]["dense_flops"])
+        share = {name: cost["wire_bytes"] / cost["dense_bytes"] for name, cost in total.items()}
+        self.assertEqual(share["dense"], 0.5)
+        self.assertAlmostEqual(share["columns"], 0.5 * 0.253, delta=2e-3)
+        self.assertAlmostEqual(share["blocks"], 0.5 * 0.066, delta=2e-3)
+        self.assertLess(share["factors"], 0.5 * 0.03)
+
+    def test_plan_prints_a_table(self) -> None:
+        result = run([PROGRAM, "plan", "--arch", "resnet18"])
+        self.assertEqual(result.returncode, 0)
+        self.assertIn("layer4.1.conv2", result.stdout)
+        self.assertIn("total", result.stdout)
+
+    def test_eval_and_inspect_agree_with_the_run(self) -> None:
+        summary = self.train("--steps", "20")
+        checkpoint = str(self.run_dir / "checkpoints" / "step-00000020.ckpt")
+        command = (
+            "eval",
+            "--data",
+            str(self.data),
+            "--checkpoint",
+            checkpoint,
+            "--network",
+            "both",
+            "--json",
+        )
+        result = run([*mpirun(3), PROGRAM, *command])
+        self.assertEqual(result.returncode, 0, result.stderr)
+        lines = [json.loads(line) for line in result.stdout.splitlines()]
+        self.assertEqual([line["network"] for line in lines], ["sampled", "dense"])
+        self.assertAlmostEqual(lines[0]["top1"], summary["top1_sampled"], places=6)
+        self.assertAlmostEqual(lines[1]["top1"], summary["top1_dense"], places=6)
+        inspected = json.loads(run([PROGRAM, "inspect", checkpoint, "--json"]).stdout)
+        self.assertEqual(inspected["manifest"]["step"], 20)
+        self.assertEqual(inspected["weights"]["fc.weight"]["sizes"], [10, 64])
+
+    def test_bench_allreduce_checks_its_sums(self) -> None:
+        command = (
+            "bench",
+            "allreduce",
+            "--sizes",
+            "0.001,0.3",
+            "--wires",
+            "fp32,bf16,fp16",
+            "--repeats",
+            "3",
+        )
+        for ranks in (1, 2, 3):
+            result = run([*mpirun(ranks), PROGRAM, *command, "--json"])
+            self.assertEqual(result.returncode, 0, result.stderr)
+            lines = [json.loads(line) for line in result.stdout.splitlines()]
+            self.assertEqual([line["bytes"] for line in lines], [1000, 300_000] * 3)
+            for line in lines:
+                self.assertTrue(line["exact"])
+                self.assertEqual(line["world_size"], ranks)
+                self.assertAlmostEqual(
+                    line["busbw_gb_s"], line["algbw_gb_s"] * 2 * (ranks - 1) / ranks, delta=1e-9
+                )
+        for bad in (("--sizes", "0"), ("--wires", "int8"), ("--algorithm", "star"), ("--repeats", "0")):
+            result = run([PROGRAM, "bench", "allreduce", *bad])
+            self.assertEqual(result.returncode, 2)
+            self.assertIn(bad[0][:8], result.stderr)
+
+    def test_bench_step_prints_one_json_line(self) -> None:
+        command = ("bench", "step", "--arch", "resnet20", "--image-size", "16", "--batch-size", "4")
+        result = run([*mpirun(2), PROGRAM, *command, "--steps", "3", "--warmup", "1", "--json"])
+        self.assertEqual(result.returncode, 0, result.stderr)
+        line = json.loads(result.stdout)
+        for key in (
+            "step_ms",
+            "forward_ms",
+            "backward_ms",
+            "exposed_comm_ms",
+            "optimizer_ms",
+            "images_per_s",
+        ):
+            self.assertGreaterEqual(line[key], 0)
+        self.assertGreater(line["wire_bytes"], 0)
+        self.assertGreater(line["peak_memory_bytes"], 1e6)
+
+    def test_cuda_where_there_is_no_card(self) -> None:
+        command = ("bench", "step", "--arch", "resnet20", "--image-size", "16", "--batch-size", "4")
+        result = run([PROGRAM, *command, "--steps", "1", "--device", "cuda", "--json"])
+        if result.returncode == 0:
+            self.assertEqual(json.loads(result.stdout)["device"], "cuda")
+            return
+        self.assertEqual(result.returncode, 2)
+        has_cuda = os.environ["SLICEREDUCE_HAS_CUDA"] == "ON"
+        self.assertIn("shows no CUDA device" if has_cuda else "this build has no CUDA", result.stderr)
+
+    def test_version_and_help(self) -> None:
+        self.assertEqual(run([PROGRAM, "--version"]).returncode, 0)
+        for command in ("train", "eval", "plan", "inspect", "export"):
+            self.assertEqual(run([PROGRAM, command, "--help"]).returncode, 0)
+        self.assertEqual(run([PROGRAM]).returncode, 2)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,76 @@
+"""Bad input: one clear message, the right exit code, and nothing written."""
+
+import shutil
+import unittest
+
+from program import PROGRAM, ProgramTest, mpirun, run, write_idx
+
+
+class BadInput(ProgramTest):
+    def test_ratio(self) -> None:
+        for ratio in ("0", "1.5", "nan", "-1"):
+            self.refused(*self.options("--sample-ratio", ratio), says="--sample-ratio")
+
+    def test_architecture(self) -> None:
+        self.refused(*self.options("--arch", "resnet9"), says="resnet152")
+
+    def test_missing_folder(self) -> None:
+        self.refused(*self.options(data=self.folder / "nowhere"), says="nowhere")
+
+    def test_empty_folder(self) -> None:
+        empty = self.folder / "empty"
+        empty.mkdir()
+        self.refused(*self.options(data=empty), says="train-images-idx3-ubyte")
+
+    def test_truncated_idx(self) -> None:
+        cut = self.folder / "cut"
+        shutil.copytree(self.data, cut)
+        labels = cut / "train-labels-idx1-ubyte"
+        labels.write_bytes(labels.read_bytes()[:-5])
+        self.refused(*self.options(data=cut), says="train-labels-idx1-ubyte")
+
+    def test_class_without_images(self) -> None:
+        images = self.folder / "images"
+        for split in ("train", "val"):
+            for name in ("cat", "dog"):
+                (images / split / name).mkdir(parents=True)
+        self.refused(*self.options(data=images), says="cat")
+
+    def test_unwritable_run_directory(self) -> None:
+        in_the_way = self.folder / "file"
+        in_the_way.write_text("")
+        self.refused(*self.options(run_dir=in_the_way / "run"), says="--run-dir")
+
+    def test_batch_larger_than_the_dataset(self) -> None:
+        self.refused(*self.options("--batch-size", "321"), says="320")
+
+    def test_option_of_another_type(self) -> None:
+        result = run([PROGRAM, *self.options("--lr", "fast")])
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("--lr", result.stderr)
+        self.assertFalse(self.run_dir.exists())
+
+    def test_ranks_started_with_different_options(self) -> None:
+        one = [PROGRAM, *self.options("--lr", "0.1")]
+        other = [PROGRAM, *self.options("--lr", "0.2")]
+        result = run([*mpirun(1), *one, ":", "-np", "1", *other])
+        self.assertEqual(result.returncode, 2, result.stderr)
+        self.assertIn("--lr: '0.1' on rank 0; '0.2' on rank 1", result.stderr)
+        self.assertFalse(self.run_dir.exists())
+
+    def test_ranks_with_different_data(self) -> None:
+        other_data = self.folder / "other"
+        other_data.mkdir()
+        write_idx(other_data, "train", 320, 3)
+        write_idx(other_data, "t10k", 51, 2)
+        one = [PROGRAM, *self.options()]
+        other = [PROGRAM, *self.options(data=other_data)]
+        result = run([*mpirun(1), *one, ":", "-np", "1", *other])
+        self.assertEqual(result.returncode, 2, result.stderr)
+        self.assertIn("training data:", result.stderr)
+        self.assertNotIn("validation data:", result.stderr)
+        self.assertFalse(self.run_dir.exists())
+
+
+if __name__ == "__main__":
+    unittest.main()

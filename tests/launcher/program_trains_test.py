@@ -1,0 +1,168 @@
+"""A run as a user starts, stops and resumes it, and the files that it leaves."""
+
+import json
+import signal
+import subprocess
+import time
+import unittest
+
+from program import ENVIRONMENT, PROGRAM, SIDE, ProgramTest, mpirun, run
+
+
+class Training(ProgramTest):
+    def test_a_run_learns_and_leaves_its_files(self) -> None:
+        summary = self.train(
+            "--epochs",
+            "6",
+            "--wire",
+            "bf16",
+            "--sample-ratio",
+            "0.5",
+            "--seed",
+            "1",
+            "--label-smoothing",
+            "0.1",
+        )
+        self.assertGreater(summary["top1"], 30)  # of 10 classes
+        self.assertEqual(summary["top1"], summary["top1_sampled"])
+        self.assertEqual(summary["world_size"], 2)
+        self.assertEqual(summary["steps"], 60)
+        steps = [line for line in self.metrics() if "loss" in line]
+        evaluations = [line for line in self.metrics() if "network" in line]
+        self.assertEqual([line["step"] for line in steps], [10, 20, 30, 40, 50, 60])
+        self.assertEqual(len(evaluations), 12)
+        self.assertLess(steps[-1]["loss"], steps[0]["loss"])
+        names = {path.name for path in (self.run_dir / "checkpoints").iterdir()}
+        self.assertEqual(
+            names, {"best.ckpt", "step-00000040.ckpt", "step-00000050.ckpt", "step-00000060.ckpt"}
+        )
+        self.assertTrue((self.run_dir / "slicereduce.log").read_text())
+
+    def test_wire_bytes_are_the_plans_to_the_byte(self) -> None:
+        options = ("--arch", "resnet20", "--sample-ratio", "0.3", "--wire", "bf16")
+        plan = run([PROGRAM, "plan", *options, "--in-channels", "1", "--image-size", str(SIDE), "--json"])
+        total = json.loads(plan.stdout)["total"]
+        summary = self.train("--steps", "10", *options)
+        self.assertEqual(summary["wire_bytes_per_step"], total["wire_bytes"])
+        self.assertEqual(summary["dense_bytes_per_step"], total["dense_bytes"])
+        self.assertEqual(
+            {line["wire_bytes"] for line in self.metrics() if "loss" in line}, {total["wire_bytes"]}
+        )
+
+    def test_resuming_is_never_having_stopped(self) -> None:
+        options = (
+            "--steps",
+            "40",
+            "--seed",
+            "7",
+            "--sampler",
+            "gumbel",
+            "--resample-every",
+            "3",
+            "--nesterov",
+        )
+        straight = self.train(*options, run_dir=self.folder / "straight")
+        self.train(*options, "--stop-after", "17", code=3)
+        self.assertTrue((self.run_dir / "checkpoints" / "step-00000017.ckpt").exists())
+        resumed = self.train(*options)
+        self.assertEqual(resumed["weights_digest"], straight["weights_digest"])
+        self.assertEqual([line["step"] for line in self.metrics() if "loss" in line], [10, 20, 30, 40])
+
+    def test_resume_goes_on_with_what_is_owed(self) -> None:
+        ways = {
+            "aged": ("--slice-output-ratio", "0.5"),
+            "factors": ("--reduce", "powersgd", "--powersgd-rank", "2"),
+            "scheduled": ("--epochs", "2", "--mode-schedule", "0:feedback,1:compact"),
+        }
+        for name, way in ways.items():
+            options = ("--seed", "7", "--mode", "feedback", "--sample-ratio", "0.25", "--wire", "bf16", *way)
+            length = () if "--epochs" in way else ("--steps", "30")
+            straight = self.train(*options, *length, run_dir=self.folder / f"{name}-straight")
+            run_dir = self.folder / name
+            self.train(*options, *length, "--stop-after", "13", run_dir=run_dir, code=3)
+            resumed = self.train(*options, *length, run_dir=run_dir)
+            self.assertEqual(resumed["weights_digest"], straight["weights_digest"], name)
+
+    def test_same_bits_with_any_number_of_loader_threads(self) -> None:
+        digests = set()
+        for workers in ("0", "1", "4"):
+            run_dir = self.folder / f"workers-{workers}"
+            digests.add(
+                self.train("--steps", "12", "--seed", "3", "-j", workers, run_dir=run_dir)["weights_digest"]
+            )
+        self.assertEqual(len(digests), 1)
+
+    def test_a_signal_stops_with_a_checkpoint(self) -> None:
+        command = [*mpirun(2), PROGRAM, *self.options("--epochs", "500", "--seed", "1", "-p", "1000")]
+        with subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
+            deadline = time.monotonic() + 60
+            while not list(self.run_dir.glob("checkpoints/step-*.ckpt")):
+                self.assertLess(time.monotonic(), deadline, "no checkpoint in a minute")
+                time.sleep(0.1)
+            process.send_signal(signal.SIGUSR1)
+            process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 3)
+        newest = max(self.run_dir.glob("checkpoints/step-*.ckpt"))
+        told = (self.run_dir / "slicereduce.log").read_text()
+        self.assertIn(f"stopped at step={int(newest.stem.removeprefix('step-'))} on request", told)
+
+    def test_config_repeats_a_run(self) -> None:
+        first = self.train("--steps", "12", "--lr", "0.07", "--wire", "fp16")
+        again = self.folder / "again"
+        config = str(self.run_dir / "config.toml")
+        result = run([*mpirun(2), PROGRAM, "train", "--config", config, "--run-dir", str(again)])
+        self.assertEqual(result.returncode, 0, result.stderr)
+        second = json.loads((again / "summary.json").read_text())
+        self.assertEqual(second["weights_digest"], first["weights_digest"])
+
+    def test_another_run_is_not_overwritten(self) -> None:
+        self.train("--steps", "10")
+        before = (self.run_dir / "metrics.jsonl").read_text()
+        result = run([PROGRAM, *self.options("--steps", "10", "--resume", "none")])
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("holds a run already", result.stderr)
+        self.assertEqual((self.run_dir / "metrics.jsonl").read_text(), before)
+
+    def test_damaged_checkpoints(self) -> None:
+        self.train("--steps", "10")
+        good = self.run_dir / "checkpoints" / "step-00000010.ckpt"
+        for name, spoil in {
+            "cut.ckpt": lambda data: data[: len(data) // 2],
+            "flipped.ckpt": lambda data: data[:5000] + bytes([data[5000] ^ 1]) + data[5001:],
+        }.items():
+            bad = self.folder / name
+            bad.write_bytes(spoil(good.read_bytes()))
+            other = self.folder / f"from-{name}"
+            result = run([PROGRAM, *self.options("--steps", "20", "--resume", str(bad), run_dir=other)])
+            self.assertEqual(result.returncode, 2)
+            self.assertIn(name, result.stderr)
+            self.assertFalse(other.exists())
+        other = self.folder / "from-other-arch"
+        options = self.options("--steps", "20", "--resume", str(good), "--arch", "resnet32", run_dir=other)
+        result = run([PROGRAM, *options])
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("resnet20, but this run has resnet32", result.stderr)
+        self.assertFalse(other.exists())
+
+    def test_a_damaged_newest_checkpoint_is_passed_over(self) -> None:
+        self.train("--steps", "20", "--seed", "2", "--checkpoint-every", "5")
+        newest = self.run_dir / "checkpoints" / "step-00000020.ckpt"
+        newest.write_bytes(newest.read_bytes()[:-1])
+        result = run(
+            [*mpirun(2), PROGRAM, *self.options("--steps", "20", "--seed", "2", "--checkpoint-every", "5")]
+        )
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("passed over", result.stderr)
+        self.assertIn("resumed from", result.stderr)
+        self.assertIn("step-00000015.ckpt", result.stderr)
+
+    def test_ratio_schedule_ends_dense(self) -> None:
+        self.train("--epochs", "2", "--ratio-schedule", "0:0.5,1:1.0")
+        ratios = [line["sample_ratio"] for line in self.metrics() if "loss" in line]
+        self.assertEqual(ratios, [0.5, 1.0])
+        networks = [line["network"] for line in self.metrics() if "network" in line]
+        self.assertEqual(networks, ["sampled", "dense", "dense"])
+
+
+if __name__ == "__main__":
+    unittest.main()
