@@ -46,7 +46,7 @@ struct SlotShape {
   /// Where the columns are those of a larger matrix, from which another choice may be cut at the next step:
   /// its columns, and which blocks of `block` of them are here, ascending. Empty: this is all of it.
   std::int64_t whole_columns = 0;
-  std::span<const std::int32_t> blocks = {};
+  std::span<const std::int32_t> blocks;
   std::int64_t block = 1;
 
   [[nodiscard]] std::int64_t numel() const { return rows * columns; }
@@ -92,7 +92,7 @@ class GradientReducer {
   /// What it carries from step to step, the same on all ranks; by slot, undefined where nothing.
   [[nodiscard]] virtual std::vector<at::Tensor> remembered() const { return {}; }
   /// Goes on with what another run remembered.
-  virtual void remember(std::vector<at::Tensor> /*by_slot*/) {}
+  virtual void remember(const std::vector<at::Tensor>& /*by_slot*/) {}
 };
 
 }  // namespace slicereduce

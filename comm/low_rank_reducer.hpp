@@ -49,7 +49,7 @@ class LowRankReducer final : public GradientReducer {
   /// factors.
   [[nodiscard]] std::vector<at::Tensor> remembered() const override { return factors_; }
   /// A factor that does not fit, as after a change of rank, is not used.
-  void remember(std::vector<at::Tensor> by_slot) override { factors_ = std::move(by_slot); }
+  void remember(const std::vector<at::Tensor>& by_slot) override { factors_ = by_slot; }
 
  private:
   struct Slot;

@@ -55,7 +55,7 @@ void Trainer::load() {
   }
   reducer_ = make_reducer(communicator_, options_.network, options_.step, *options_.seed);
   if (!factors.empty()) {
-    reducer_->remember(std::move(factors));
+    reducer_->remember(factors);
   }
   step_ = std::make_unique<TrainingStep>(state_->network, state_->sgd, *reducer_,
                                          training_step_config(options_.step), state_->feedback());

@@ -24,16 +24,16 @@ class ErrorFeedback {
   /// For `parameters` parameters of dense fp32 memory each, which is taken when something is first owed.
   explicit ErrorFeedback(std::size_t parameters) : owed_(parameters) {}
 
-  /// What `plan` keeps of owed + `gradient`, fp32, of compact sizes; it is then no longer owed, and the rest
-  /// of `gradient` is. `gradient`: of the parameter's dense sizes, or of compact ones (then it is all taken);
-  /// float or bfloat16; undefined where there is nothing new. It belongs to this from now on.
-  /// Throws Error(invariant) for other sizes.
-  [[nodiscard]] at::Tensor take(std::size_t parameter, const ParameterShape& shape, const PlacedPlan& plan,
+  /// What `placed` keeps of owed + `gradient`, fp32, of compact sizes; it is then no longer owed, and the
+  /// rest of `gradient` is. `gradient`: of the parameter's dense sizes, or of compact ones (then it is all
+  /// taken); float or bfloat16; undefined where there is nothing new. It belongs to this from now on. Throws
+  /// Error(invariant) for other sizes.
+  [[nodiscard]] at::Tensor take(std::size_t parameter, const ParameterShape& shape, const PlacedPlan& placed,
                                 const at::Tensor& gradient);
 
   /// Owes what was taken with the same plan but not sent: `unsent` is fp32, of compact sizes, and belongs to
   /// this from now on.
-  void give_back(std::size_t parameter, const ParameterShape& shape, const PlacedPlan& plan,
+  void give_back(std::size_t parameter, const ParameterShape& shape, const PlacedPlan& placed,
                  const at::Tensor& unsent);
 
   /// By parameter: fp32, dense; undefined where nothing was ever owed.
