@@ -39,6 +39,13 @@ struct ReduceTimes {
   std::int64_t wire_bytes = 0;
 };
 
+class AllreduceThread;
+
+/// Collective. Waits for the round of `thread`, and says what it took since `waiting_since`; nothing where
+/// ranks disagreed. Without a thread, for a single rank: `alone`.
+[[nodiscard]] std::optional<ReduceTimes> end_round(AllreduceThread* thread, ReduceTimes alone,
+                                                   std::chrono::steady_clock::time_point waiting_since);
+
 /// The matrix that a slot's gradient is, row by row; a vector is one row.
 struct SlotShape {
   std::int64_t rows = 1;

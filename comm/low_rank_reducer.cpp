@@ -15,10 +15,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double milliseconds(Clock::duration duration) {
-  return std::chrono::duration<double, std::milli>(duration).count();
-}
-
 template <typename Config>
 const Config& validated(const Config& config) {
   config.validate();
@@ -306,17 +302,9 @@ std::optional<ReduceTimes> LowRankReducer::wait() {
     in_round_ = false;
   }
   advance(/*blocks=*/true);
-  ReduceTimes times{.stop_requested = wants_stop_, .wire_bytes = wire_bytes_};
-  if (thread_) {
-    const AllreduceRound round = thread_->wait_all();
-    if (!round.agreed) {
-      return std::nullopt;
-    }
-    times.stop_requested = round.stop_requested;
-    times.comm_ms = milliseconds(round.busy());
-    times.exposed_ms = milliseconds(Clock::now() - start);
-  }
-  for (std::size_t s = 0; s < slots_.size(); ++s) {
+  const auto times =
+      end_round(thread_.get(), {.stop_requested = wants_stop_, .wire_bytes = wire_bytes_}, start);
+  for (std::size_t s = 0; s < slots_.size() && times; ++s) {
     if (slots_[s].rank > 0) {
       slots_[s].q.copy_(slots_[s].right.in(right_storage_).view(slots_[s].q.sizes()));
       keep_factor(s);

@@ -13,24 +13,12 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double milliseconds(Clock::duration duration) {
-  return std::chrono::duration<double, std::milli>(duration).count();
-}
-
 const ReducerConfig& validated(const ReducerConfig& config) {
   config.validate();
   return config;
 }
 
 }  // namespace
-
-void ReducerConfig::validate() const {
-  capacity().validate(wire);
-  if (timeout <= std::chrono::milliseconds::zero()) {
-    throw Error(ErrorKind::usage,
-                concat("timeout of ", timeout.count(), " ms: expected more than zero (--timeout)"));
-  }
-}
 
 Reducer::Reducer(Communicator& communicator, const ReducerConfig& config)
     : config_(validated(config)), scale_(1.0F / static_cast<float>(communicator.world_size())) {
@@ -119,17 +107,7 @@ std::optional<ReduceTimes> Reducer::wait() {
     submit_full_buckets();
     in_round_ = false;
   }
-  ReduceTimes times{.stop_requested = wants_stop_, .wire_bytes = layout_.wire_bytes};
-  if (thread_) {
-    const AllreduceRound round = thread_->wait_all();
-    if (!round.agreed) {
-      return std::nullopt;
-    }
-    times.stop_requested = round.stop_requested;
-    times.comm_ms = milliseconds(round.busy());
-    times.exposed_ms = milliseconds(Clock::now() - start);
-  }
-  return times;
+  return end_round(thread_.get(), {.stop_requested = wants_stop_, .wire_bytes = layout_.wire_bytes}, start);
 }
 
 void Reducer::require_all_added() const {

@@ -1,0 +1,41 @@
+#include "comm/gradient_reducer.hpp"
+
+#include "comm/allreduce_thread.hpp"
+#include "core/error.hpp"
+#include "core/text.hpp"
+
+namespace slicereduce {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double milliseconds(Clock::duration duration) {
+  return std::chrono::duration<double, std::milli>(duration).count();
+}
+
+}  // namespace
+
+void ReducerConfig::validate() const {
+  capacity().validate(wire);
+  if (timeout <= std::chrono::milliseconds::zero()) {
+    throw Error(ErrorKind::usage,
+                concat("timeout of ", timeout.count(), " ms: expected more than zero (--timeout)"));
+  }
+}
+
+std::optional<ReduceTimes> end_round(AllreduceThread* thread, ReduceTimes alone,
+                                     Clock::time_point waiting_since) {
+  if (thread == nullptr) {
+    return alone;
+  }
+  const AllreduceRound round = thread->wait_all();
+  if (!round.agreed) {
+    return std::nullopt;
+  }
+  return ReduceTimes{.stop_requested = round.stop_requested,
+                     .comm_ms = milliseconds(round.busy()),
+                     .exposed_ms = milliseconds(Clock::now() - waiting_since),
+                     .wire_bytes = alone.wire_bytes};
+}
+
+}  // namespace slicereduce
