@@ -11,6 +11,7 @@
 
 #include "comm/bucket_layout.hpp"
 #include "comm/wire.hpp"
+#include "core/gradient.hpp"
 
 namespace slicereduce {
 
@@ -87,8 +88,9 @@ class GradientReducer {
   /// the first slot that was not added, and what a collective threw.
   [[nodiscard]] virtual std::optional<ReduceTimes> wait() = 0;
 
-  /// After wait(), until the next begin(): the mean over ranks, [numel], in float, bfloat16 or half.
-  [[nodiscard]] virtual at::Tensor mean(std::size_t slot) = 0;
+  /// After wait(), until the next begin(): the mean over ranks, as numbers in float, bfloat16 or half, or as
+  /// factors.
+  [[nodiscard]] virtual Gradient mean(std::size_t slot) = 0;
 
   /// Whether a mean is less than the mean of what was added, beyond the rounding of fp32.
   [[nodiscard]] virtual bool loses() const = 0;

@@ -1,8 +1,5 @@
 #include "comm/low_rank.hpp"
 
-#include <ATen/Parallel.h>
-#include <ATen/TensorIterator.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
 #include <c10/core/GradMode.h>
 
@@ -12,7 +9,6 @@
 #include <span>
 
 #include "core/error.hpp"
-#include "core/processors.hpp"
 #include "core/text.hpp"
 
 namespace slicereduce {
@@ -80,38 +76,6 @@ bool make_orthonormal(const Rows& rows, std::int64_t row) {
   return is_left;
 }
 
-SLICEREDUCE_FOR_EACH_X86 void set_multiple(float* __restrict out, const float* __restrict vector,
-                                           float factor, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    out[i] = factor * vector[i];
-  }
-}
-
-SLICEREDUCE_FOR_EACH_X86 void add_multiple(float* __restrict out, const float* __restrict vector,
-                                           float factor, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    out[i] += factor * vector[i];
-  }
-}
-
-void product_on_cpu(const at::Tensor& left, const at::Tensor& right, const at::Tensor& out) {
-  const std::int64_t rank = left.size(0);
-  const std::int64_t rows = left.size(1);
-  const std::int64_t columns = right.size(1);
-  const auto* p = left.const_data_ptr<float>();
-  const auto* q = right.const_data_ptr<float>();
-  auto* m = out.mutable_data_ptr<float>();
-  const std::int64_t grain = std::max<std::int64_t>(1, at::internal::GRAIN_SIZE / (columns * rank));
-  at::parallel_for(0, rows, grain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t row = begin; row < end; ++row) {
-      set_multiple(m + row * columns, q, p[row], columns);
-      for (std::int64_t k = 1; k < rank; ++k) {
-        add_multiple(m + row * columns, q + k * columns, p[k * rows + row], columns);
-      }
-    }
-  });
-}
-
 }  // namespace
 
 void LowRankConfig::validate() const {
@@ -156,14 +120,5 @@ at::Tensor left_factor(const at::Tensor& matrix, const at::Tensor& right) {
 }
 
 at::Tensor right_factor(const at::Tensor& matrix, const at::Tensor& left) { return at::mm(left, matrix); }
-
-at::Tensor product(const at::Tensor& left, const at::Tensor& right) {
-  if (!left.is_cpu()) {
-    return at::mm(left.t(), right);
-  }
-  const at::Tensor out = at::empty({left.size(1), right.size(1)}, left.options());
-  product_on_cpu(left, right, out);
-  return out;
-}
 
 }  // namespace slicereduce

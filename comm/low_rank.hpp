@@ -39,8 +39,4 @@ void orthonormalize_or_draw(const at::Tensor& vectors, RandomStream& random);
 /// M^T P, as [r, m]: `matrix` [n, m] and `left` [r, n].
 [[nodiscard]] at::Tensor right_factor(const at::Tensor& matrix, const at::Tensor& left);
 
-/// P Q^T [n, m] from `left` [r, n] and `right` [r, m]. On the CPU the same bits on every processor, for all
-/// ranks apply it to their weights.
-[[nodiscard]] at::Tensor product(const at::Tensor& left, const at::Tensor& right);
-
 }  // namespace slicereduce

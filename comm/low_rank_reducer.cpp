@@ -46,7 +46,6 @@ struct LowRankReducer::Slot {
   at::Tensor matrix;  ///< M [n, m], the caller's
   at::Tensor p;       ///< [r, n], orthonormal
   at::Tensor q;       ///< [r, m]: the start, then the mean
-  at::Tensor mean;    ///< P Q^T, once asked for
 };
 
 struct LowRankReducer::Bucket {
@@ -321,16 +320,9 @@ void LowRankReducer::require_all_added() const {
   }
 }
 
-at::Tensor LowRankReducer::mean(std::size_t slot) {
-  const c10::NoGradGuard no_grad;
-  Slot& place = slots_.at(slot);
-  if (place.rank == 0) {
-    return place.left.in(left_storage_);
-  }
-  if (!place.mean.defined()) {
-    place.mean = product(place.p, place.q).view({-1});
-  }
-  return place.mean;
+Gradient LowRankReducer::mean(std::size_t slot) {
+  const Slot& place = slots_.at(slot);
+  return place.rank == 0 ? Gradient(place.left.in(left_storage_)) : Gradient(place.p, place.q);
 }
 
 void LowRankReducer::subtract_sent(std::size_t slot, const at::Tensor& gradient) {
@@ -338,7 +330,7 @@ void LowRankReducer::subtract_sent(std::size_t slot, const at::Tensor& gradient)
   if (slots_.at(slot).rank == 0) {
     subtract_packed(gradient, scale_, config_.wire);
   } else {
-    gradient.view({-1}).sub_(mean(slot).to(gradient.device()));
+    subtract_factored(gradient, mean(slot));
   }
 }
 

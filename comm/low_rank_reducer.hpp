@@ -41,7 +41,7 @@ class LowRankReducer final : public GradientReducer {
   /// `gradient` is float here.
   void add(std::size_t slot, const at::Tensor& gradient) override;
   [[nodiscard]] std::optional<ReduceTimes> wait() override;
-  [[nodiscard]] at::Tensor mean(std::size_t slot) override;
+  [[nodiscard]] Gradient mean(std::size_t slot) override;
   [[nodiscard]] bool loses() const override { return true; }
   void subtract_sent(std::size_t slot, const at::Tensor& gradient) override;
 

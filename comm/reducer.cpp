@@ -123,7 +123,7 @@ std::span<const std::byte> Reducer::reduced(std::size_t slot) const {
   return bytes_of(place.offset, place.numel);
 }
 
-at::Tensor Reducer::mean(std::size_t slot) {
+Gradient Reducer::mean(std::size_t slot) {
   const SlotPlace& place = layout_.slots.at(slot);
   return storage_.narrow(0, place.offset, place.numel);
 }

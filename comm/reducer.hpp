@@ -44,7 +44,7 @@ class Reducer final : public GradientReducer {
   /// After wait(), until the next begin(): the mean over ranks, in the wire type.
   [[nodiscard]] std::span<const std::byte> reduced(std::size_t slot) const;
   /// The same as a tensor; a view of the bucket.
-  [[nodiscard]] at::Tensor mean(std::size_t slot) override;
+  [[nodiscard]] Gradient mean(std::size_t slot) override;
 
   /// A 2-byte wire rounds.
   [[nodiscard]] bool loses() const override { return config_.wire != WireType::fp32; }

@@ -179,7 +179,7 @@ void TrainingStep::send(std::size_t parameter, const at::Tensor& gradient) {
 }
 
 void TrainingStep::optimize(double lr) {
-  std::vector<at::Tensor> gradients(cut_.size());
+  std::vector<Gradient> gradients(cut_.size());
   for (std::size_t p = 0; p < gradients.size(); ++p) {
     gradients[p] = reducer_.mean(slot(p));
   }

@@ -138,8 +138,7 @@ void owe(const at::Tensor& owed, const ParameterShape& shape, const PlacedPlan& 
 }
 
 void update(std::span<const SlicedParameter> parameters, std::span<const at::Tensor> momentum,
-            const PlacedPlan& plan, std::span<const at::Tensor> gradients, const SgdConfig& config,
-            double lr) {
+            const PlacedPlan& plan, std::span<const Gradient> gradients, const SgdConfig& config, double lr) {
   const c10::NoGradGuard no_grad;
   struct Group {
     std::vector<at::Tensor> weights;
@@ -152,7 +151,7 @@ void update(std::span<const SlicedParameter> parameters, std::span<const at::Ten
     const auto& [shape, value] = parameters[p];
     Group& group = config.decay_vectors || !shape.vector ? decaying : constant;
     group.weights.push_back(value);
-    group.gradients.push_back(indexed::scatter_slices(shape, plan, gradients[p].to(value.device())));
+    group.gradients.push_back(indexed::scatter_slices(shape, plan, gradients[p].dense().to(value.device())));
     group.momentum.push_back(momentum[p]);
   }
   const auto step = [&](const Group& group, double weight_decay) {

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "core/gradient.hpp"
 #include "sampling/placed_plan.hpp"
 #include "sampling/sliced_parameter.hpp"
 #include "sampling/sliced_sgd.hpp"
@@ -36,7 +37,6 @@ void owe(const at::Tensor& owed, const ParameterShape& shape, const PlacedPlan& 
 
 /// SlicedSgd::apply without the norms. Gradients may come from another device.
 void update(std::span<const SlicedParameter> parameters, std::span<const at::Tensor> momentum,
-            const PlacedPlan& plan, std::span<const at::Tensor> gradients, const SgdConfig& config,
-            double lr);
+            const PlacedPlan& plan, std::span<const Gradient> gradients, const SgdConfig& config, double lr);
 
 }  // namespace slicereduce::indexed

@@ -76,8 +76,8 @@ struct SlicedSgd::Block {
   const Placement* placement;
 };
 
-template <typename Gradient>
-void SlicedSgd::update_block(const Block& block, const Gradient* gradient, double lr) {
+template <typename GradientRow>
+void SlicedSgd::update_block(const Block& block, const GradientRow& gradient_row, double lr) {
   const auto& shape = *block.shape;
   auto& squares = squares_[block.parameter];
   const auto& [compact_row, kept] = *block.placement;
@@ -91,7 +91,6 @@ void SlicedSgd::update_block(const Block& block, const Gradient* gradient, doubl
 
   // `spread` has a row's kept columns in their dense places; the others stay zero.
   const std::int64_t width = squares.row_numel();
-  const auto kept_width = static_cast<std::int64_t>(kept.size()) * shape.taps();
   const std::vector<float> zero(width, 0.0F);
   std::vector<float> spread(width, 0.0F);
   std::vector<float> of_row(width, 0.0F);
@@ -99,7 +98,7 @@ void SlicedSgd::update_block(const Block& block, const Gradient* gradient, doubl
     for (std::int64_t row = squares.first_row(block.index); row < squares.end_row(block.index); ++row) {
       const bool has_gradient = compact_row[row] >= 0;
       if (has_gradient) {
-        scatter_columns(gradient + compact_row[row] * kept_width, kept, taps, spread.data());
+        scatter_columns(gradient_row(compact_row[row]), kept, taps, spread.data());
       }
       update(w + row * width, m + row * width, has_gradient ? spread.data() : zero.data(), of_row.data(),
              width, step);
@@ -108,12 +107,38 @@ void SlicedSgd::update_block(const Block& block, const Gradient* gradient, doubl
   squares.finish(block.index, of_row);
 }
 
-void SlicedSgd::apply(const PlacedPlan& plan, std::span<const at::Tensor> gradients, double lr) {
+void SlicedSgd::update_block(const Block& block, const Gradient& gradient, double lr) {
+  const std::int64_t width = static_cast<std::int64_t>(block.placement->columns.size()) * block.shape->taps();
+  const auto rows_of = [&]<typename Number>(const Number* numbers) {
+    update_block(block, [=](std::int64_t row) { return numbers + row * width; }, lr);
+  };
+  if (gradient.has_factors()) {
+    std::vector<float> buffer(width);
+    const auto multiplied_row = [&](std::int64_t row) {
+      factored_row(gradient, row, buffer.data());
+      return buffer.data();
+    };
+    update_block(block, multiplied_row, lr);
+    return;
+  }
+  switch (gradient.values.scalar_type()) {
+    case at::kFloat:
+      return rows_of(gradient.values.const_data_ptr<float>());
+    case at::kBFloat16:
+      return rows_of(gradient.values.const_data_ptr<at::BFloat16>());
+    case at::kHalf:
+      return rows_of(gradient.values.const_data_ptr<at::Half>());
+    default:
+      require(false, "gradients are float, bfloat16 or half");
+  }
+}
+
+void SlicedSgd::apply(const PlacedPlan& plan, std::span<const Gradient> gradients, double lr) {
   apply(parameters_, plan, gradients, lr);
 }
 
 void SlicedSgd::apply(std::span<const SlicedParameter> cut, const PlacedPlan& plan,
-                      std::span<const at::Tensor> gradients, double lr) {
+                      std::span<const Gradient> gradients, double lr) {
   require(gradients.size() == parameters_.size() && cut.size() == parameters_.size(),
           "SGD needs a gradient for every parameter");
   for (std::size_t p = 0; p < parameters_.size(); ++p) {
@@ -134,7 +159,7 @@ std::vector<std::vector<float>> SlicedSgd::norms(std::span<const Site> sites,
 }
 
 void SlicedSgd::apply_on_cpu(std::span<const SlicedParameter> cut, const Plan& plan,
-                             std::span<const at::Tensor> gradients, double lr) {
+                             std::span<const Gradient> gradients, double lr) {
   std::vector<Placement> placements;
   placements.reserve(parameters_.size());
   std::vector<Block> blocks;
@@ -146,20 +171,7 @@ void SlicedSgd::apply_on_cpu(std::span<const SlicedParameter> cut, const Plan& p
   }
   at::parallel_for(0, static_cast<std::int64_t>(blocks.size()), 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t b = begin; b < end; ++b) {
-      const at::Tensor& gradient = gradients[blocks[b].parameter];
-      switch (gradient.scalar_type()) {
-        case at::kFloat:
-          update_block(blocks[b], gradient.const_data_ptr<float>(), lr);
-          break;
-        case at::kBFloat16:
-          update_block(blocks[b], gradient.const_data_ptr<at::BFloat16>(), lr);
-          break;
-        case at::kHalf:
-          update_block(blocks[b], gradient.const_data_ptr<at::Half>(), lr);
-          break;
-        default:
-          require(false, "gradients are float, bfloat16 or half");
-      }
+      update_block(blocks[b], gradients[blocks[b].parameter], lr);
     }
   });
   norms_ = site_norms(sites_, parameters_, squares_);

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "core/gradient.hpp"
 #include "sampling/column_norms.hpp"
 #include "sampling/placed_plan.hpp"
 #include "sampling/sliced_parameter.hpp"
@@ -33,14 +34,14 @@ class SlicedSgd {
   /// Momentum starts at zero. `parameters` must outlive it and keep their tensors.
   SlicedSgd(std::span<SlicedParameter> parameters, std::span<const Site> sites, SgdConfig config);
 
-  /// `gradients[p]` is 1-D: what `plan` leaves of parameter p, averaged over ranks, in float, bfloat16
-  /// or half; in host memory, or on the weights' device. Updates in place.
-  void apply(const PlacedPlan& plan, std::span<const at::Tensor> gradients, double lr);
+  /// `gradients[p]`: what `plan` leaves of parameter p, averaged over ranks, without gaps; in host memory, or
+  /// on the weights' device. Factors are multiplied out row by row. Updates in place.
+  void apply(const PlacedPlan& plan, std::span<const Gradient> gradients, double lr);
 
   /// The same for gradients that are cut in another way: `cut[p]` is the parameter's tensor with the rows and
   /// columns that `plan` speaks of.
   void apply(std::span<const SlicedParameter> cut, const PlacedPlan& plan,
-             std::span<const at::Tensor> gradients, double lr);
+             std::span<const Gradient> gradients, double lr);
 
   /// Of the weights as they are: see site_norms().
   [[nodiscard]] const std::vector<std::vector<float>>& norms() const { return norms_; }
@@ -57,9 +58,11 @@ class SlicedSgd {
   struct Block;
   [[nodiscard]] bool on_cpu() const;
   void apply_on_cpu(std::span<const SlicedParameter> cut, const Plan& plan,
-                    std::span<const at::Tensor> gradients, double lr);
-  template <typename Gradient>
-  void update_block(const Block& block, const Gradient* gradient, double lr);
+                    std::span<const Gradient> gradients, double lr);
+  /// `gradient_row(r)` points to the kept columns of compact row r.
+  template <typename GradientRow>
+  void update_block(const Block& block, const GradientRow& gradient_row, double lr);
+  void update_block(const Block& block, const Gradient& gradient, double lr);
 
   std::span<SlicedParameter> parameters_;
   std::span<const Site> sites_;

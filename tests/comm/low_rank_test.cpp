@@ -1,7 +1,6 @@
 #include "comm/low_rank.hpp"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include "core/error.hpp"
@@ -76,20 +75,7 @@ TEST(Factors, AreTheMatrixProducts) {
     const auto wide = [](const at::Tensor& t) { return t.to(at::kDouble); };
     EXPECT_TRUE(at::allclose(wide(left_factor(m, q)), wide(m).mm(wide(q).t()).t(), 1e-4, 1e-4));
     EXPECT_TRUE(at::allclose(wide(right_factor(m, p)), wide(p).mm(wide(m)), 1e-4, 1e-4));
-    EXPECT_TRUE(at::allclose(wide(product(p, q)), wide(p).t().mm(wide(q)), 1e-4, 1e-5));
   }
-}
-
-TEST(Factors, GiveTheSameBitsOnAnyNumberOfThreads) {
-  const at::Tensor p = at::randn({3, 700});
-  const at::Tensor q = at::randn({3, 900});
-  const int threads = at::get_num_threads();
-  at::set_num_threads(1);
-  const at::Tensor alone = product(p, q);
-  at::set_num_threads(4);
-  const at::Tensor together = product(p, q);
-  at::set_num_threads(threads);
-  EXPECT_TRUE(alone.equal(together));
 }
 
 TEST(LowRankConfig, SendsWholeWhatFactorsWouldNotShrink) {

@@ -29,7 +29,7 @@ TEST(SlicedSgd, IsTorchOptimSgdWhereNothingIsSampled) {
                    .nesterov = of_case("nesterov").item<bool>()});
     const at::Tensor gradients = of_case("grads");
     for (std::int64_t step = 0; step < gradients.size(0); ++step) {
-      const std::vector<at::Tensor> gradient{gradients[step].contiguous()};
+      const std::vector<Gradient> gradient{gradients[step].contiguous()};
       sgd.apply(PlacedPlan(), gradient, of_case("lr").item<double>());
     }
     EXPECT_TRUE(at::allclose(parameters[0].value, of_case("final"), 1e-6, 1e-6)) << "case " << i;

@@ -68,7 +68,7 @@ TEST(Indexed, UpdatesAsTheKernelsDo) {
       }
       for (std::uint64_t step = 0; step < 5; ++step) {
         const PlacedPlan plan(random.random_plan(step), at::kCPU);
-        std::vector<at::Tensor> gradients;
+        std::vector<Gradient> gradients;
         for (const auto& parameter : random.parameters) {
           gradients.push_back(at::randn({parameter.shape.compact_numel(plan.plan())}).to(at::kBFloat16));
         }

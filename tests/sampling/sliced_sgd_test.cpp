@@ -34,11 +34,11 @@ void expect_follows_the_slow_one(const SgdConfig& config, at::ScalarType wire) {
   }
   for (std::uint64_t step = 0; step < 10; ++step) {
     const Plan plan = random.random_plan(step);
-    std::vector<at::Tensor> gradients;
+    std::vector<Gradient> gradients;
     for (std::size_t p = 0; p < random.parameters.size(); ++p) {
       const auto& shape = random.parameters[p].shape;
       gradients.push_back(at::randn({shape.compact_numel(plan)}, random.generator).to(wire));
-      const at::Tensor dense = scatter_slices(shape, PlacedPlan(plan, at::kCPU), gradients.back());
+      const at::Tensor dense = scatter_slices(shape, PlacedPlan(plan, at::kCPU), gradients.back().values);
       slow[p].apply(dense.to(at::kDouble), 0.1, config, config.decay_vectors || !shape.vector);
     }
     sgd.apply(PlacedPlan(plan, at::kCPU), gradients, 0.1);
@@ -46,6 +46,33 @@ void expect_follows_the_slow_one(const SgdConfig& config, at::ScalarType wire) {
   for (std::size_t p = 0; p < random.parameters.size(); ++p) {
     EXPECT_TRUE(at::allclose(random.parameters[p].value.to(at::kDouble), slow[p].w, 1e-5, 1e-5));
     EXPECT_TRUE(at::allclose(sgd.momentum()[p].to(at::kDouble), slow[p].m, 1e-5, 1e-5));
+  }
+}
+
+/// Rows and columns of every parameter are cut; matrices come as factors of rank 3.
+TEST(SlicedSgd, TakesFactorsAsTheirProduct) {
+  const SgdConfig config{.momentum = 0.9, .weight_decay = 0.05, .nesterov = true};
+  RandomParameters random(5);
+  RandomParameters same(5);
+  SlicedSgd by_factors(random.parameters, random.sites, config);
+  SlicedSgd by_numbers(same.parameters, same.sites, config);
+  for (std::uint64_t step = 0; step < 3; ++step) {
+    const Plan plan = random.random_plan(step);
+    std::vector<Gradient> factors;
+    std::vector<Gradient> numbers;
+    for (const auto& parameter : random.parameters) {
+      const auto sizes = parameter.shape.compact_sizes(plan);
+      const std::int64_t rows = sizes.size() == 1 ? 1 : sizes[0];
+      factors.emplace_back(at::randn({3, rows}, random.generator),
+                           at::randn({3, parameter.shape.compact_numel(plan) / rows}, random.generator));
+      numbers.emplace_back(factors.back().dense());
+    }
+    by_factors.apply(PlacedPlan(plan, at::kCPU), factors, 0.1);
+    by_numbers.apply(PlacedPlan(plan, at::kCPU), numbers, 0.1);
+  }
+  for (std::size_t p = 0; p < random.parameters.size(); ++p) {
+    EXPECT_TRUE(random.parameters[p].value.equal(same.parameters[p].value)) << p;
+    EXPECT_TRUE(by_factors.momentum()[p].equal(by_numbers.momentum()[p])) << p;
   }
 }
 
@@ -72,7 +99,7 @@ TEST(SlicedSgd, WeightsOutsideTheSlicesDecayAndCoast) {
   plan.sets[0].kept.resize(1);                     // channel 0 alone
   const auto& shape = random.parameters[4].shape;  // fc reads site a
   const auto before = random.parameters[4].value[0][5].item<double>();
-  std::vector<at::Tensor> gradients;
+  std::vector<Gradient> gradients;
   for (const auto& parameter : random.parameters) {
     gradients.push_back(at::ones({parameter.shape.compact_numel(plan)}));
   }
@@ -88,7 +115,7 @@ TEST(SlicedSgd, YieldsExactlyTheNormsThatAFreshStartWouldCompute) {
   RandomParameters random(7);
   SlicedSgd sgd(random.parameters, random.sites, {});
   const Plan plan = random.random_plan(1);
-  std::vector<at::Tensor> gradients;
+  std::vector<Gradient> gradients;
   for (const auto& parameter : random.parameters) {
     gradients.push_back(at::randn({parameter.shape.compact_numel(plan)}, random.generator));
   }
@@ -105,7 +132,7 @@ TEST(SlicedSgd, GivesTheSameBitsOnAnyNumberOfThreads) {
     RandomParameters random(8);
     SlicedSgd sgd(random.parameters, random.sites, {});
     const Plan plan = random.random_plan(0);
-    std::vector<at::Tensor> gradients;
+    std::vector<Gradient> gradients;
     for (const auto& parameter : random.parameters) {
       gradients.push_back(at::randn({parameter.shape.compact_numel(plan)}, random.generator));
     }
@@ -126,7 +153,7 @@ TEST(SlicedSgd, GivesTheSameBitsOnAnyNumberOfThreads) {
 TEST(SlicedSgd, RefusesAGradientOfAnotherPlan) {
   RandomParameters random(9);
   SlicedSgd sgd(random.parameters, random.sites, {});
-  std::vector<at::Tensor> gradients;
+  std::vector<Gradient> gradients;
   for (const auto& parameter : random.parameters) {
     gradients.push_back(at::zeros({parameter.shape.numel()}));
   }

@@ -106,7 +106,8 @@ inline void follows_the_paper(Communicator& communicator) {
         const at::Tensor expected = slow[slot].q.defined()
                                         ? slow[slot].mean(slots[slot], slot, communicator.world_size(), step)
                                         : mean_of_ranks(slots[slot], slot, communicator.world_size(), step);
-        EXPECT_LT(relative_error(reducer.mean(slot), expected), 1e-4) << "rank " << rank << " slot " << slot;
+        EXPECT_LT(relative_error(reducer.mean(slot).dense(), expected), 1e-4)
+            << "rank " << rank << " slot " << slot;
       }
     }
   }
@@ -117,9 +118,9 @@ inline void full_rank_is_the_mean(Communicator& communicator) {
   const auto slots = mixed_slots();
   (void)reduce_round(reducer, slots, communicator.rank(), 0);
   for (std::size_t slot = 0; slot < slots.size(); ++slot) {
-    EXPECT_LT(
-        relative_error(reducer.mean(slot), mean_of_ranks(slots[slot], slot, communicator.world_size(), 0)),
-        1e-5)
+    EXPECT_LT(relative_error(reducer.mean(slot).dense(),
+                             mean_of_ranks(slots[slot], slot, communicator.world_size(), 0)),
+              1e-5)
         << slot;
   }
 }
@@ -133,7 +134,7 @@ inline void what_is_not_sent_is_left(Communicator& communicator) {
     for (std::size_t slot = 0; slot < slots.size(); ++slot) {
       const at::Tensor all = left[slot].to(at::kDouble).contiguous();
       communicator.allreduce_sum({all.mutable_data_ptr<double>(), static_cast<std::size_t>(all.numel())});
-      const at::Tensor total = all / communicator.world_size() + reducer.mean(slot).view(all.sizes());
+      const at::Tensor total = all / communicator.world_size() + reducer.mean(slot).dense().view(all.sizes());
       // A 2-byte wire rounds what more than two ranks add up, which no rank can know.
       EXPECT_LT(relative_error(total, mean_of_ranks(slots[slot], slot, communicator.world_size(), 1)),
                 wire == WireType::fp32 || communicator.world_size() == 1 ? 1e-5 : 1e-2)
@@ -150,7 +151,7 @@ inline void a_constant_low_rank_gradient_is_found(Communicator& communicator) {
   reducer.begin(slots, 1, false);
   reducer.add(0, gradient);
   ASSERT_TRUE(reducer.wait().has_value());
-  EXPECT_LT(relative_error(reducer.mean(0), gradient.to(at::kDouble)), 1e-5);
+  EXPECT_LT(relative_error(reducer.mean(0).dense(), gradient.to(at::kDouble)), 1e-5);
 }
 
 inline std::vector<std::byte> low_rank_bits(Communicator& communicator, WireType wire, bool overlap) {
@@ -160,7 +161,7 @@ inline std::vector<std::byte> low_rank_bits(Communicator& communicator, WireType
   for (std::uint64_t step = 0; step < 2; ++step) {
     (void)reduce_round(reducer, slots, communicator.rank(), step);
     for (std::size_t slot = 0; slot < slots.size(); ++slot) {
-      const at::Tensor mean = reducer.mean(slot).contiguous();
+      const at::Tensor mean = reducer.mean(slot).dense().contiguous();
       const auto* first = static_cast<const std::byte*>(mean.const_data_ptr());
       bits.insert(bits.end(), first, first + mean.nbytes());
     }
@@ -207,7 +208,7 @@ inline void a_low_rank_disagreement_passes(Communicator& communicator) {
   (void)reduce_round(fresh, slots, communicator.rank(), 3);
   if (communicator.world_size() > 1) {
     (void)reduce_round(reducer, slots, communicator.rank(), 3);
-    EXPECT_TRUE(reducer.mean(3).equal(fresh.mean(3))) << "as if the dispute had never been";
+    EXPECT_TRUE(reducer.mean(3).dense().equal(fresh.mean(3).dense())) << "as if the dispute had never been";
   }
 }
 

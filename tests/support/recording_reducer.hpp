@@ -19,7 +19,7 @@ class RecordingReducer final : public GradientReducer {
   }
   void add(std::size_t slot, const at::Tensor& gradient) override { real_.add(slot, gradient); }
   [[nodiscard]] std::optional<ReduceTimes> wait() override { return real_.wait(); }
-  [[nodiscard]] at::Tensor mean(std::size_t slot) override { return real_.mean(slot); }
+  [[nodiscard]] Gradient mean(std::size_t slot) override { return real_.mean(slot); }
   [[nodiscard]] bool loses() const override { return real_.loses(); }
   void subtract_sent(std::size_t slot, const at::Tensor& gradient) override {
     real_.subtract_sent(slot, gradient);
@@ -29,7 +29,7 @@ class RecordingReducer final : public GradientReducer {
   void add_means(std::span<const SlicedParameter> cut, const Plan& plan) {
     const PlacedPlan placed(plan, at::kCPU);
     for (std::size_t p = 0; p < cut.size(); ++p) {
-      const at::Tensor mean = real_.mean(cut.size() - 1 - p).to(at::kFloat);
+      const at::Tensor mean = real_.mean(cut.size() - 1 - p).dense().to(at::kFloat);
       const at::Tensor dense = scatter_slices(cut[p].shape, placed, mean).to(at::kDouble);
       if (sums_.size() <= p) {
         sums_.push_back(dense);

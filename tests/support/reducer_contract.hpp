@@ -44,7 +44,7 @@ inline at::Tensor exact_mean(std::size_t slot, std::int64_t numel, int world_siz
 
 inline void expect_exact_means(Reducer& reducer, const std::vector<std::int64_t>& numels, int world_size) {
   for (std::size_t slot = 0; slot < numels.size(); ++slot) {
-    EXPECT_TRUE(reducer.mean(slot).to(at::kFloat).equal(exact_mean(slot, numels[slot], world_size)))
+    EXPECT_TRUE(reducer.mean(slot).dense().to(at::kFloat).equal(exact_mean(slot, numels[slot], world_size)))
         << "slot " << slot << " of " << wire_name(reducer.wire());
   }
 }
@@ -125,7 +125,7 @@ inline void large_gradients_do_not_overflow(Communicator& communicator) {
   ASSERT_TRUE(reducer.wait().has_value());
   // 1 / world_size is rounded, and then every partial sum: half a unit in the last place of fp16 each.
   const double tolerance = 32768.0 * communicator.world_size() * 0x1p-11;
-  EXPECT_NEAR(reducer.mean(0)[1].item<double>(), 32768.0, tolerance);
+  EXPECT_NEAR(reducer.mean(0).dense()[1].item<double>(), 32768.0, tolerance);
 }
 
 inline void gradients_may_come_from_several_threads(Communicator& communicator) {
