@@ -10,6 +10,7 @@
 #include "launcher/commands.hpp"
 #include "launcher/step_prediction.hpp"
 #include "launcher/train_options.hpp"
+#include "launcher/typical_step.hpp"
 #include "models/cost.hpp"
 
 namespace slicereduce {
@@ -109,35 +110,6 @@ void print_table(const PlanOptions& options, const std::vector<LayerCost>& layer
             << " ms\n";
 }
 
-/// A step whose sampler keeps a fixed number.
-struct TypicalStep {
-  TypicalStep(const PlanOptions& options, const Layout& layout)
-      : mode(parse_mode(options.network.mode)),
-        slice_layout(make_slice_layout(layout, options.network.row_groups() > 1)) {
-    SampleSize size = options.network.size;
-    size.ratio = options.network.ratio(mode);
-    const bool is_compact = mode == Mode::compact && size.ratio < 1;
-    network = is_compact ? plan_of_size(layout, size) : Plan::full(layout.sites);
-    slices = plan_of_size(slice_layout, size, options.network.row_groups());
-  }
-
-  [[nodiscard]] std::vector<LayerCost> costs(const PlanOptions& options, const Layout& layout) const {
-    const StepPlans plans{.network = network, .slices = mode == Mode::feedback ? &slices : nullptr};
-    return costs_of_step(layout, plans, &slice_layout, options.step, options.image_size);
-  }
-  /// Whether every step sends as much as this one.
-  [[nodiscard]] bool is_exact(const PlanOptions& options) const {
-    return (options.network.ratio(mode) == 1.0 ||
-            make_sampler(options.network.sampling(mode).sampler)->fixed_size()) &&
-           (mode != Mode::feedback || groups_are_equal(slice_layout, options.network.row_groups()));
-  }
-
-  Mode mode;
-  SliceLayout slice_layout;
-  Plan network;
-  Plan slices;
-};
-
 void print_predictions(const PlanOptions& options, const std::vector<StepPrediction>& steps) {
   std::cout << "\nA step, predicted from measured compute and a ring at " << options.link_gbit << " Gbit/s:\n"
             << std::setw(10) << "workers" << std::setw(14) << "ours, ms" << std::setw(18) << "DDP bf16, ms"
@@ -159,11 +131,11 @@ ExitCode print_plan(PlanOptions options) {
     options.classes = small ? 10 : 1000;
   }
   const Layout layout = options.network.layout(options.in_channels, options.classes);
-  const TypicalStep typical(options, layout);
-  const auto layers = typical.costs(options, layout);
+  const TypicalStep typical(options.network, layout);
+  const auto layers = typical.costs(options.step, options.image_size);
   const auto steps = predictions(options, layers);
   const auto number_bytes = static_cast<std::int64_t>(wire_size(parse_wire_type(options.network.wire)));
-  const bool exact = typical.is_exact(options);
+  const bool exact = typical.is_exact();
   if (!options.json) {
     print_table(options, layers, number_bytes);
     if (!steps.empty()) {

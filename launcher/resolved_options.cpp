@@ -42,4 +42,24 @@ std::string config_text(const CLI::App& command) {
   return text;
 }
 
+void set_options(CLI::App& command, const std::map<std::string, std::string>& values) {
+  for (const auto& [name, value] : values) {
+    CLI::Option* option = command.get_option(name);
+    option->clear();
+    option->add_result(value);
+    option->run_callback();
+  }
+}
+
+std::map<std::string, std::string> options_of_config(const std::string& text, const std::string& command) {
+  std::istringstream stream(text);
+  std::map<std::string, std::string> options;
+  for (const CLI::ConfigItem& item : CLI::ConfigTOML().from_config(stream)) {
+    if (item.parents == std::vector<std::string>{command} && item.inputs.size() == 1) {
+      options.emplace("--" + item.name, item.inputs.front());
+    }
+  }
+  return options;
+}
+
 }  // namespace slicereduce

@@ -16,4 +16,11 @@ namespace slicereduce {
 /// The same as a section of a TOML file that --config reads.
 [[nodiscard]] std::string config_text(const CLI::App& command);
 
+/// Sets options as if the command line had said so.
+void set_options(CLI::App& command, const std::map<std::string, std::string>& values);
+
+/// The options of a text that config_text() made for `command`, by name; empty where it is no such text.
+[[nodiscard]] std::map<std::string, std::string> options_of_config(const std::string& text,
+                                                                   const std::string& command);
+
 }  // namespace slicereduce

@@ -18,7 +18,7 @@ constexpr Sending kDdp{.wire = WireType::bf16,
                        .capacity = {.bytes = 25LL << 20, .first_bytes = 1LL << 20, .last_bytes = 2},
                        .dense = true};
 
-double milliseconds(const nlohmann::json& line, const char* key, const std::filesystem::path& path) {
+double milliseconds(const nlohmann::json& line, const std::string& key, const std::filesystem::path& path) {
   if (!line.contains(key) || !line[key].is_number() || !(line[key].get<double>() >= 0)) {
     throw Error(ErrorKind::input, concat(path.string(), ": its last line has no ", key,
                                          ": expected what `slicereduce bench step --json` prints"));
@@ -32,6 +32,13 @@ double step_ms(const StepCompute& compute, std::span<const BucketLoad> buckets, 
 }
 
 }  // namespace
+
+StepCompute step_compute(const std::function<double(const std::string&)>& part_ms) {
+  return {.before_s = 1e-3 * (part_ms("plan_ms") + part_ms("gather_ms") + part_ms("forward_ms")),
+          .backward_s = 1e-3 * part_ms("backward_ms"),
+          // What a reducer has left to do when the last gradient is there.
+          .after_s = 1e-3 * (part_ms("exposed_comm_ms") + part_ms("optimizer_ms"))};
+}
 
 StepCompute read_step_compute(const std::filesystem::path& path) {
   std::ifstream file(path);
@@ -49,13 +56,13 @@ StepCompute read_step_compute(const std::filesystem::path& path) {
                        ": its last line is no JSON object: expected what `slicereduce bench "
                        "step --json` prints"));
   }
-  const auto optional = [&](const char* key) {
-    return line.contains(key) ? milliseconds(line, key, path) : 0;
-  };
-  return {.before_s =
-              1e-3 * (optional("plan_ms") + optional("gather_ms") + milliseconds(line, "forward_ms", path)),
-          .backward_s = 1e-3 * milliseconds(line, "backward_ms", path),
-          .after_s = 1e-3 * milliseconds(line, "optimizer_ms", path)};
+  const bool is_alone = line.value("world_size", 0) == 1;
+  return step_compute([&](const std::string& part) {
+    // The peer has no such parts; and of several ranks the wait is the link's, which the model adds.
+    const bool may_lack = part == "plan_ms" || part == "gather_ms" || part == "exposed_comm_ms";
+    const bool counts = part != "exposed_comm_ms" || is_alone;
+    return counts && (line.contains(part) || !may_lack) ? milliseconds(line, part, path) : 0;
+  });
 }
 
 std::vector<BucketLoad> bucket_loads(std::span<const LayerCost> layers, const Sending& sending) {
@@ -81,6 +88,11 @@ std::vector<BucketLoad> bucket_loads(std::span<const LayerCost> layers, const Se
     load.ready = flops > 0 ? done[slot] / flops : 1;
   }
   return loads;
+}
+
+double predict_step_ms(std::span<const LayerCost> layers, const Sending& sending, const StepCompute& compute,
+                       const Link& link, std::int64_t ranks) {
+  return step_ms(compute, bucket_loads(layers, sending), ranks, link);
 }
 
 std::vector<StepPrediction> predict_steps(std::span<const LayerCost> layers, const Sending& sending,

@@ -2,7 +2,9 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "comm/bucket_layout.hpp"
@@ -10,6 +12,10 @@
 #include "models/cost.hpp"
 
 namespace slicereduce {
+
+/// The compute of a step, from the times of its parts (kStepParts) on ranks that waited for nobody: a single
+/// rank's, or of several that had a fast link.
+[[nodiscard]] StepCompute step_compute(const std::function<double(const std::string&)>& part_ms);
 
 /// The compute of a step, from the last JSON line of a file that `bench step --json` or the DDP peer has
 /// written: `forward_ms`, `backward_ms`, `optimizer_ms`, and where there are `plan_ms` and `gather_ms`.
@@ -26,6 +32,10 @@ struct Sending {
 /// The buckets of a step: layers from last to first, ready as backward has done their share of the
 /// arithmetic.
 [[nodiscard]] std::vector<BucketLoad> bucket_loads(std::span<const LayerCost> layers, const Sending& sending);
+
+/// What a step takes on a ring.
+[[nodiscard]] double predict_step_ms(std::span<const LayerCost> layers, const Sending& sending,
+                                     const StepCompute& compute, const Link& link, std::int64_t ranks);
 
 struct StepPrediction {
   std::int64_t world_size = 1;

@@ -7,6 +7,7 @@
 
 #include "core/device.hpp"
 #include "core/text.hpp"
+#include "launcher/auto_mode.hpp"
 #include "launcher/commands.hpp"
 #include "launcher/consensus.hpp"
 #include "launcher/resolved_options.hpp"
@@ -51,11 +52,43 @@ void drop_local_options(Facts& facts) {
   }
 }
 
-ExitCode train(CLI::App& command, TrainOptions options, const MpiSession& session, Communicator& communicator,
-               const Log& log) {
-  RunRequest request{.options = options, .facts = {}, .config = {}, .resume = {}, .stop_requested = {}};
+/// Collective. What the run that is resumed was told, or chose itself; nothing where none is.
+ChosenOptions choice_to_resume(const std::optional<std::filesystem::path>& resume, Communicator& communicator,
+                               const ChosenOptions& of_auto) {
+  std::string config;
+  together(communicator, [&] {
+    if (resume && communicator.rank() == 0) {
+      config = load_checkpoint(*resume).manifest.options;
+    }
+  });
+  ChosenOptions saved = options_of_config(allgather_texts(communicator, config).front(), "train");
+  std::erase_if(saved, [&](const auto& option) { return !of_auto.contains(option.first); });
+  return saved;
+}
+
+/// Collective. Puts a choice in the place of --mode auto.
+void settle_mode(CLI::App& command, const TrainOptions& options, RunRequest& request,
+                 Communicator& communicator, const Log& log) {
+  ModeChoice choice{
+      .options = choice_to_resume(request.resume, communicator, auto_candidates(options).front().chosen()),
+      .reasons = {"auto: as it was in the run that is resumed"}};
+  if (choice.options.empty()) {
+    const InputShape input{.channels = request.data.train->channels(),
+                           .size = request.data.transform.image_size,
+                           .classes = request.data.train->num_classes()};
+    choice = choose_mode(options, input, request.device, communicator, log);
+  }
+  set_options(command, choice.options);
+  request.notes = std::move(choice.reasons);
+}
+
+/// `options` are what `command` has parsed into.
+ExitCode train(CLI::App& command, TrainOptions& options, const MpiSession& session,
+               Communicator& communicator, const Log& log) {
+  RunRequest request;
   together(communicator, [&] {
     options.validate();
+    refuse_beside_auto(command);
     request.device = choose_device(parse_device_choice(options.step.device), session.local_rank());
     make_current(request.device);
   });
@@ -65,10 +98,13 @@ ExitCode train(CLI::App& command, TrainOptions options, const MpiSession& sessio
 
   at::set_num_threads(options.step.threads > 0 ? options.step.threads : session.default_threads());
   request.resume = checkpoint_to_resume(options, communicator, log);
-  request.options.seed = agree_on_seed(options, request.resume, communicator);
-  CLI::Option* seed = command.get_option("--seed");
-  seed->clear();
-  seed->add_result(std::to_string(*request.options.seed));
+  set_options(command, {{"--seed", std::to_string(agree_on_seed(options, request.resume, communicator))}});
+  together(communicator,
+           [&] { request.data = TrainingData::open(options.data, options.dataset, options.image_size); });
+  if (options.chooses_mode()) {
+    settle_mode(command, options, request, communicator, log);
+  }
+  request.options = options;
   request.config = config_text(command);
   request.stop_requested = [] { return signal_received != 0; };
   std::signal(SIGTERM, note_signal);

@@ -102,6 +102,16 @@ void StepOptions::validate() const {
 }
 
 void TrainOptions::validate() const {
+  validate_auto();
+  if (chooses_mode()) {
+    TrainOptions others = *this;
+    others.network.mode = "dense";
+    others.network.slice_output_ratio = 1;
+    others.step.powersgd_rank = kDefaultPowersgdRank;
+    others.auto_ratio = 1;
+    others.validate();
+    return;
+  }
   network.validate();
   step.validate();
   one_of(dataset, {"auto", "imagefolder", "cifar10", "mnist"}, "--dataset");
@@ -129,6 +139,25 @@ void TrainOptions::validate() const {
   at_least(static_cast<double>(check_replicas_every), 0, "check_replicas_every", "--check-replicas-every");
 }
 
+void TrainOptions::validate_auto() const {
+  if (!chooses_mode()) {
+    if (auto_ratio != 1) {
+      refuse(concat("auto_ratio = ", auto_ratio, " with mode ", network.mode), "--mode auto beside it",
+             "--auto-ratio");
+    }
+    return;
+  }
+  if (!(auto_ratio > 0 && auto_ratio <= 1)) {
+    refuse(concat("auto_ratio = ", auto_ratio), "0 < auto_ratio <= 1", "--auto-ratio");
+  }
+  if (!mode_schedule.empty() || !ratio_schedule.empty()) {
+    refuse("a schedule says which mode or ratio is when, mode auto chooses one for the run",
+           "no --mode-schedule and no --ratio-schedule, or another mode", "--mode");
+  }
+  network.validate(Mode::compact);
+  LowRankConfig{.rank = step.powersgd_rank}.validate();
+}
+
 /// Options that need each other.
 void TrainOptions::validate_together() const {
   if (uses(Mode::feedback) && step.reduce == "dense") {
@@ -139,7 +168,7 @@ void TrainOptions::validate_together() const {
     refuse(concat("slice_output_ratio = ", network.slice_output_ratio, " without mode feedback"), "1",
            "--slice-output-ratio");
   }
-  if (step.reduce != "powersgd" && step.powersgd_rank != 1) {
+  if (step.reduce != "powersgd" && step.powersgd_rank != kDefaultPowersgdRank) {
     refuse(concat("powersgd_rank = ", step.powersgd_rank, " without factors"), "--reduce powersgd beside it",
            "--powersgd-rank");
   }
@@ -224,7 +253,8 @@ void add_network_options(CLI::App& app, NetworkOptions& o) {
   app.add_option(
          "--mode", o.mode,
          "compact: train the small network that sampling leaves; feedback: train all of it, send slices "
-         "of the gradient, and keep the rest for later; dense: leave nothing out")
+         "of the gradient, and keep the rest for later; dense: leave nothing out; auto (not for plan): "
+         "the fastest that the other options allow, by measurement")
       ->group(kGroup);
   app.add_option("--sample-ratio", o.size.ratio,
                  "Share of a layer's input channels that a step keeps, or in mode feedback sends")
@@ -291,6 +321,24 @@ void add_step_options(CLI::App& app, StepOptions& o) {
       ->group(kGroup);
 }
 
+void add_auto_options(CLI::App& app, double& auto_ratio) {
+  app.add_option("--auto-ratio", auto_ratio,
+                 "With --mode auto, the least share of channels that it may keep by mode compact; 1: all")
+      ->group("Network and sampling");
+}
+
+void refuse_beside_auto(const CLI::App& command) {
+  if (command.get_option("--mode")->as<std::string>() != "auto") {
+    return;
+  }
+  for (const char* option : {"--reduce", "--bucket-mb"}) {
+    if (command.get_option(option)->count() > 0) {
+      refuse(concat(option, " beside mode auto, which chooses it"),
+             concat("no ", option, ", or another mode"), "--mode");
+    }
+  }
+}
+
 void add_train_options(CLI::App& app, TrainOptions& o) {
   app.add_option("--data", o.data, "Folder of the dataset")->required()->group("Data");
   app.add_option("--dataset", o.dataset, "auto|imagefolder|cifar10|mnist (IDX files)")->group("Data");
@@ -303,6 +351,7 @@ void add_train_options(CLI::App& app, TrainOptions& o) {
       ->group("Network and sampling");
   app.add_option("--ratio-schedule", o.ratio_schedule, "EPOCH:RATIO,... instead of one --sample-ratio")
       ->group("Network and sampling");
+  add_auto_options(app, o.auto_ratio);
   app.add_option("--on-disagreement", o.on_disagreement,
                  "error, or broadcast: go on with rank 0's choice of channels where ranks differ")
       ->group("Network and sampling");

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -47,6 +48,8 @@ struct NetworkOptions {
   [[nodiscard]] Layout layout(std::int64_t in_channels, std::int64_t num_classes) const;
 };
 
+inline constexpr std::int64_t kDefaultPowersgdRank = 4;
+
 /// How a step runs on a rank.
 struct StepOptions {
   std::int64_t batch_size = 32;  ///< per worker, at once
@@ -57,8 +60,8 @@ struct StepOptions {
   std::string precision = "fp32";
   std::string device = "auto";
   std::string reduce = "slices";
-  std::int64_t powersgd_rank = 1;
-  double bucket_mb = 1;
+  std::int64_t powersgd_rank = kDefaultPowersgdRank;
+  double bucket_mb = 0.25;
   std::string overlap = "on";
   double timeout_s = 300;
   int threads = 0;  ///< 0: cores per local rank
@@ -81,6 +84,7 @@ struct TrainOptions {
   std::string schedule = "cosine";
   std::string mode_schedule;   ///< "0:compact,80:feedback"; empty: --mode throughout
   std::string ratio_schedule;  ///< "0:0.5,80:1.0"; empty: --sample-ratio throughout
+  double auto_ratio = 1;       ///< with --mode auto, the least share of channels that compact may keep
   std::string on_disagreement = "error";
   std::string eval_network = "both";
   std::int64_t recalibrate_batches = 32;
@@ -96,6 +100,9 @@ struct TrainOptions {
   std::int64_t check_replicas_every = 0;
 
   void validate() const;
+  /// --mode auto: the program chooses mode, wire, reduction and bucket size before the first step, and the
+  /// options are then those that it chose. Only validate() knows of it besides.
+  [[nodiscard]] bool chooses_mode() const { return network.mode == "auto"; }
   /// As --mode-schedule and --mode have it.
   [[nodiscard]] Mode mode_at(double epoch) const;
   /// As --ratio-schedule, --sample-ratio and the mode have it.
@@ -105,6 +112,7 @@ struct TrainOptions {
 
  private:
   void validate_together() const;
+  void validate_auto() const;
 };
 
 /// What the options mean to the parts of a step.
@@ -123,6 +131,10 @@ void add_network_options(CLI::App& app, NetworkOptions& options);
 /// --reduce, --powersgd-rank and --bucket-mb alone.
 void add_reduction_options(CLI::App& app, StepOptions& options);
 void add_step_options(CLI::App& app, StepOptions& options);
+/// What --mode auto takes besides the others.
+void add_auto_options(CLI::App& app, double& auto_ratio);
+/// Throws Error(usage) where `command` was told --mode auto and something that this chooses.
+void refuse_beside_auto(const CLI::App& command);
 void add_train_options(CLI::App& app, TrainOptions& options);
 
 }  // namespace slicereduce

@@ -28,14 +28,14 @@ Trainer::Trainer(RunRequest request, Communicator& communicator, Log log)
       communicator_(communicator),
       log_(std::move(log)),
       directory_(options_.run_dir),
-      checkpoints_(directory_.checkpoints(), options_.keep) {
+      checkpoints_(directory_.checkpoints(), options_.keep),
+      data_(request_.data) {
   together(communicator_, [this] { load(); });
   require_all_alike();
   together(communicator_, [this] { open_run(); });
 }
 
 void Trainer::load() {
-  data_ = TrainingData::open(options_.data, options_.dataset, options_.image_size);
   order_ = std::make_unique<EpochOrder>(data_.train->size(), options_.step.images(),
                                         communicator_.world_size(), *options_.seed);
   schedule_ = std::make_unique<Schedule>(options_, order_->steps_per_epoch());
@@ -90,6 +90,9 @@ void Trainer::open_run() {
   report_->say(concat("slicereduce ", kVersion, " arch=", options_.network.arch,
                       " world_size=", communicator_.world_size(), " images=", data_.train->size(), " steps=",
                       schedule_->total_steps(), " seed=", *options_.seed, " run_dir=", options_.run_dir));
+  for (const std::string& note : request_.notes) {
+    report_->say(note);
+  }
   if (request_.resume) {
     report_->say(concat("resumed from ", request_.resume->string(), " at step=", state_->steps_done));
   }

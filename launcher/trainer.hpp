@@ -32,14 +32,16 @@ struct RunRequest {
   Facts facts;                                  ///< the options by name, for ranks to compare
   std::string config;                           ///< the text of config.toml
   std::optional<std::filesystem::path> resume;  ///< the checkpoint to go on from, the same on all ranks
+  std::vector<std::string> notes;               ///< for the run's log, from before there was one
   std::function<bool()> stop_requested;         ///< by a signal to this process
+  TrainingData data;                            ///< the same on all ranks
   at::Device device = at::kCPU;                 ///< of this rank
 };
 
 /// A training run on one rank.
 class Trainer {
  public:
-  /// Collective. Loads data and weights and makes sure that all ranks hold the same, then opens the run's
+  /// Collective. Loads weights and makes sure that all ranks hold the same, then opens the run's
   /// folder; nothing is written before. Throws SharedError where a rank can't or ranks differ.
   Trainer(RunRequest request, Communicator& communicator, Log log);
 
@@ -80,7 +82,7 @@ class Trainer {
   RunDirectory directory_;
   CheckpointFolder checkpoints_;
 
-  TrainingData data_;
+  const TrainingData& data_;
   std::unique_ptr<EpochOrder> order_;
   std::unique_ptr<Schedule> schedule_;
   std::unique_ptr<TrainingState> state_;

@@ -11,6 +11,10 @@ class BadInput(ProgramTest):
         for ratio in ("0", "1.5", "nan", "-1"):
             self.refused(*self.options("--sample-ratio", ratio), says="--sample-ratio")
 
+    def test_what_mode_auto_chooses(self) -> None:
+        self.refused(*self.options("--mode", "auto", "--bucket-mb", "1"), says="--bucket-mb")
+        self.refused(*self.options("--auto-ratio", "0.5"), says="--mode auto")
+
     def test_architecture(self) -> None:
         self.refused(*self.options("--arch", "resnet9"), says="resnet152")
 

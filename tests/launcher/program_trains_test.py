@@ -1,6 +1,7 @@
 """A run as a user starts, stops and resumes it, and the files that it leaves."""
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -82,6 +83,23 @@ class Training(ProgramTest):
             self.train(*options, *length, "--stop-after", "13", run_dir=run_dir, code=3)
             resumed = self.train(*options, *length, run_dir=run_dir)
             self.assertEqual(resumed["weights_digest"], straight["weights_digest"], name)
+
+    def test_mode_auto_stays_with_its_choice(self) -> None:
+        options = ("--mode", "auto", "--auto-ratio", "0.5", "--seed", "5", "--steps", "12")
+        self.train(*options, "--stop-after", "5", code=3)
+        config = (self.run_dir / "config.toml").read_text()
+        log = (self.run_dir / "slicereduce.log").read_text()
+        chosen = re.search(r"auto: chose (\w+)", log)
+        self.assertIn(f'mode = "{chosen[1]}"', config)
+        self.assertRegex(log, r"auto: link of .* Gbit/s, latency \d+ us")
+        self.assertRegex(log, r"auto: dense, .*: predicted [0-9.]+ ms")
+        self.train(*options)
+        self.assertIn(
+            "auto: as it was in the run that is resumed", (self.run_dir / "slicereduce.log").read_text()
+        )
+        resumed = (self.run_dir / "config.toml").read_text()
+        drop = re.compile(r"stop-after.*")
+        self.assertEqual(drop.sub("", resumed), drop.sub("", config))
 
     def test_same_bits_with_any_number_of_loader_threads(self) -> None:
         digests = set()

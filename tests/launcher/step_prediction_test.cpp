@@ -72,6 +72,20 @@ TEST(ReadStepCompute, TakesTheLastLine) {
   EXPECT_DOUBLE_EQ(compute.after_s, 0.005);
 }
 
+/// Of one rank there is nobody to wait for: what a reducer does after backward is work.
+TEST(ReadStepCompute, CountsTheWaitOfASingleRank) {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "measured.json";
+  const auto write = [&](int world_size) {
+    std::ofstream(path) << R"({"forward_ms": 3, "backward_ms": 4, "exposed_comm_ms": 2, "optimizer_ms": 5, )"
+                        << "\"world_size\": " << world_size << "}\n";
+  };
+  write(1);
+  EXPECT_DOUBLE_EQ(read_step_compute(path).after_s, 0.007);
+  write(2);
+  EXPECT_DOUBLE_EQ(read_step_compute(path).after_s, 0.005);
+}
+
 TEST(ReadStepCompute, SaysWhatIsMissing) {
   const TemporaryFolder folder;
   const auto path = folder.path() / "measured.json";

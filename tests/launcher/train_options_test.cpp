@@ -54,6 +54,25 @@ TEST(TrainOptions, NameTheOptionThatIsWrong) {
   expect_refused([](auto& o) { o.on_disagreement = "vote"; }, "--on-disagreement");
 }
 
+TEST(TrainOptions, RefuseWhatModeAutoCannotUse) {
+  const auto with_auto = [](const std::function<void(TrainOptions&)>& spoil) {
+    return [spoil](TrainOptions& o) {
+      o.network.mode = "auto";
+      spoil(o);
+    };
+  };
+  TrainOptions options;
+  with_auto([](auto& o) { o.auto_ratio = 0.5; })(options);
+  EXPECT_NO_THROW(options.validate());
+  expect_refused([](auto& o) { o.auto_ratio = 0.5; }, "--auto-ratio");
+  expect_refused(with_auto([](auto& o) { o.auto_ratio = 0; }), "--auto-ratio");
+  expect_refused(with_auto([](auto& o) { o.mode_schedule = "0:dense"; }), "--mode-schedule");
+  expect_refused(with_auto([](auto& o) { o.ratio_schedule = "0:0.5"; }), "--ratio-schedule");
+  expect_refused(with_auto([](auto& o) { o.step.powersgd_rank = 0; }), "--powersgd-rank");
+  expect_refused(with_auto([](auto& o) { o.network.slice_output_ratio = 0.4; }), "--slice-output-ratio");
+  expect_refused(with_auto([](auto& o) { o.step.lr = 0; }), "--lr");
+}
+
 TEST(TrainOptions, RefuseWhatFeedbackCannotDo) {
   const auto feedback = [](const std::function<void(TrainOptions&)>& spoil) {
     return [spoil](TrainOptions& o) {
@@ -124,6 +143,36 @@ TEST(ConfigText, IsReadBackByConfig) {
   EXPECT_EQ(again.network.wire, "bf16");
   EXPECT_EQ(again.seed, std::uint64_t{18446744073709551615ULL});
   EXPECT_EQ(again.ratio_schedule, "0:0.5,80:1.0");
+}
+
+TEST(ResolvedOptions, ComeBackFromAConfig) {
+  CLI::App app;
+  app.option_defaults()->always_capture_default();
+  CLI::App* command = app.add_subcommand("train");
+  TrainOptions options;
+  add_train_options(*command, options);
+  set_options(*command, {{"--mode", "dense"}, {"--lr", "0.25"}, {"--data", "a folder"}});
+  EXPECT_EQ(options.network.mode, "dense");
+  EXPECT_EQ(options.step.lr, 0.25);
+  const auto read = options_of_config(config_text(*command), "train");
+  EXPECT_EQ(read.at("--mode"), "dense");
+  EXPECT_EQ(read.at("--lr"), "0.25");
+  EXPECT_EQ(read.at("--data"), "a folder");
+  EXPECT_EQ(read.at("--wire"), "fp32");
+  EXPECT_TRUE(options_of_config(config_text(*command), "bench").empty());
+  EXPECT_TRUE(options_of_config("", "train").empty());
+}
+
+TEST(ResolvedOptions, RefuseWhatModeAutoChooses) {
+  CLI::App app;
+  TrainOptions options;
+  add_train_options(app, options);
+  app.parse("--data x --mode auto --wire bf16", /*program_name_included=*/false);
+  EXPECT_NO_THROW(refuse_beside_auto(app));
+  app.parse("--data x --mode auto --bucket-mb 2", false);
+  EXPECT_THROW(refuse_beside_auto(app), Error);
+  app.parse("--data x --mode dense --bucket-mb 2", false);
+  EXPECT_NO_THROW(refuse_beside_auto(app));
 }
 
 }  // namespace

@@ -47,7 +47,7 @@ inline TrainOptions options_of(const Variant& variant) {
   options.network.size.ratio = variant.ratio;
   options.network.slice_output_ratio = variant.output_ratio;
   options.step.reduce = variant.powersgd_rank > 0 ? "powersgd" : "slices";
-  options.step.powersgd_rank = std::max<std::int64_t>(variant.powersgd_rank, 1);
+  options.step.powersgd_rank = variant.powersgd_rank > 0 ? variant.powersgd_rank : kDefaultPowersgdRank;
   options.step.sgd = {.momentum = 0.9, .weight_decay = 0.01};
   return options;
 }

@@ -1,0 +1,18 @@
+#pragma once
+
+#include <chrono>
+
+#include "comm/communicator.hpp"
+#include "comm/link_model.hpp"
+
+namespace slicereduce {
+
+/// Collective. The link that would explain, as a ring, what a small and a large AllReduce of these ranks
+/// take, as gradients are reduced and with nothing else to do: the slowest rank's, the same on all ranks.
+/// Takes some tenths of a second. Link{} for a single rank. Throws Error(mpi) past the timeout.
+[[nodiscard]] Link measure_link(Communicator& communicator, std::chrono::milliseconds timeout);
+
+/// From the time of an AllReduce of next to nothing, and of `bytes`; see ring_allreduce_s().
+[[nodiscard]] Link link_of(double small_s, double large_s, double bytes, int ranks);
+
+}  // namespace slicereduce

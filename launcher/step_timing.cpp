@@ -1,0 +1,69 @@
+#include "launcher/step_timing.hpp"
+
+#include <ATen/ops/randint.h>
+#include <ATen/ops/randn.h>
+
+#include "comm/gradient_reducer.hpp"
+#include "core/error.hpp"
+#include "launcher/slowest.hpp"
+#include "launcher/stopwatch.hpp"
+#include "launcher/training_state.hpp"
+#include "launcher/training_step.hpp"
+
+namespace slicereduce {
+
+namespace {
+
+constexpr std::uint64_t kSeed = 1;
+
+std::vector<Microbatch> random_batches(const TimedSteps& what, at::Device device) {
+  const std::int64_t side = what.image_size;
+  const Microbatch batch{.images = at::randn({what.step.batch_size, what.in_channels, side, side})
+                                       .contiguous(at::MemoryFormat::ChannelsLast)
+                                       .to(device),
+                         .labels = at::randint(what.classes, {what.step.batch_size}, at::kLong).to(device),
+                         .weight = 1.0 / static_cast<double>(what.step.accumulate)};
+  return std::vector<Microbatch>(what.step.accumulate, batch);
+}
+
+}  // namespace
+
+double StepTiming::quantile_of_ranks(const std::string& name, double q, Communicator& communicator) const {
+  return slowest_of_ranks({quantile(ms.at(name), q)}, communicator).front();
+}
+
+StepTiming time_steps(const TimedSteps& what, at::Device device, Communicator& communicator) {
+  const Mode mode = parse_mode(what.network.mode);
+  TrainOptions training{.network = what.network, .step = what.step};
+  training.seed = kSeed;
+  TrainingState state(training, what.in_channels, what.classes, device);
+  const auto reducer = make_reducer(communicator, what.network, what.step, kSeed);
+  TrainingStep step(state.network, state.sgd, *reducer, training_step_config(what.step), state.feedback());
+  const std::vector<Microbatch> batches = random_batches(what, device);
+  StepTiming timing;
+  for (std::int64_t i = 0; i < what.warmup + what.steps; ++i) {
+    communicator.barrier();  // as data-parallel steps start
+    Stopwatch whole(device);
+    Stopwatch watch(device);
+    const StepPlans plans = state.plans(i, mode, what.network.ratio(mode));
+    const double plan_ms = watch.lap_ms();
+    const auto result = step.run(plans, batches, what.step.lr);
+    const double step_ms = whole.lap_ms();
+    require(result.has_value(), "ranks drew different plans from the same weights");
+    if (i < what.warmup) {
+      continue;
+    }
+    timing.wire_bytes = result->wire_bytes;
+    const StepTimes& parts = result->times;
+    const std::array values{plan_ms,           parts.gather_ms,       parts.forward_ms,
+                            parts.backward_ms, parts.exposed_comm_ms, parts.comm_ms,
+                            parts.optimizer_ms};
+    timing.ms["step_ms"].push_back(step_ms);
+    for (std::size_t part = 0; part < values.size(); ++part) {
+      timing.ms[kStepParts[part]].push_back(values[part]);
+    }
+  }
+  return timing;
+}
+
+}  // namespace slicereduce
