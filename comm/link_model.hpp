@@ -16,6 +16,16 @@ struct Link {
 /// messages that wait for each other (Patarasuk and Yuan 2009).
 [[nodiscard]] double ring_allreduce_s(double bytes, std::int64_t ranks, const Link& link);
 
+/// Nodes of several ranks, which share their node's link; see NodeHierarchy.
+struct Cluster {
+  Link link;
+  std::int64_t ranks_per_node = 1;
+  double node_bytes_per_s = 5e9;  ///< from one rank to another on its node
+};
+
+/// An AllReduce in two levels: on a node a binomial tree to the leader and one back, between leaders a ring.
+[[nodiscard]] double allreduce_s(double bytes, std::int64_t ranks, const Cluster& cluster);
+
 /// A bucket of gradients of one step.
 struct BucketLoad {
   double bytes = 0;

@@ -49,6 +49,20 @@ void split(std::size_t numel, std::size_t max_count, EachPiece each_piece) {
   }
 }
 
+/// Several that are one.
+class AllOf final : public Pending {
+ public:
+  void add(std::unique_ptr<Pending> pending) { parts_.push_back(std::move(pending)); }
+
+  bool test() override {
+    std::erase_if(parts_, [](const auto& part) { return part->test(); });
+    return parts_.empty();
+  }
+
+ private:
+  std::vector<std::unique_ptr<Pending>> parts_;
+};
+
 class MpiPending final : public Pending {
  public:
   /// Room for `requests`, since MPI may hold on to a request's address while it starts.
@@ -83,20 +97,6 @@ class MpiPending final : public Pending {
 
 }  // namespace
 
-void check_mpi(int code, const char* call) {
-  if (code == MPI_SUCCESS) {
-    return;
-  }
-  std::array<char, MPI_MAX_ERROR_STRING> text{};
-  int length = 0;
-  if (MPI_Error_string(code, text.data(), &length) != MPI_SUCCESS) {
-    length = 0;
-  }
-  throw Error(ErrorKind::mpi, concat(call, " failed with code ", code, ": ",
-                                     std::string(text.data(), static_cast<std::size_t>(length)),
-                                     "; see the other ranks' messages for the rank that failed first"));
-}
-
 AllreduceAlgorithm parse_allreduce_algorithm(std::string_view name) {
   return parse_choice<AllreduceAlgorithm>(name, "--algorithm",
                                           {{"ring", AllreduceAlgorithm::ring},
@@ -108,23 +108,34 @@ AllreduceAlgorithm parse_allreduce_algorithm(std::string_view name) {
 
 namespace {
 
-constexpr const char* kAlgorithmVariable = "OMPI_MCA_coll_libnbc_iallreduce_algorithm";
+constexpr const char* kAllreduceVariable = "OMPI_MCA_coll_libnbc_iallreduce_algorithm";
+
+void set_variable(const char* name, const std::string& value) {
+  if (setenv(name, value.c_str(), /*overwrite=*/1) != 0) {
+    throw Error(ErrorKind::mpi, concat("can't set ", name, " in the environment: out of memory"));
+  }
+}
+
+void prefer(const char* variable, const std::string& value) {
+  if (std::getenv(variable) == nullptr) {
+    set_variable(variable, value);
+  }
+}
+
+/// The enumeration counts as Open MPI does.
+std::string number_of(AllreduceAlgorithm algorithm) { return std::to_string(static_cast<int>(algorithm)); }
 
 }  // namespace
 
 void choose_allreduce(AllreduceAlgorithm algorithm) {
-  // The enumeration counts as Open MPI does.
-  const std::string number = std::to_string(static_cast<int>(algorithm));
-  if (setenv(kAlgorithmVariable, number.c_str(), /*overwrite=*/1) != 0) {
-    throw Error(ErrorKind::mpi,
-                concat("can't set ", kAlgorithmVariable, " in the environment: out of memory"));
-  }
+  set_variable(kAllreduceVariable, number_of(algorithm));
 }
 
-void prefer_ring_allreduce() {
-  if (std::getenv(kAlgorithmVariable) == nullptr) {
-    choose_allreduce(AllreduceAlgorithm::ring);
-  }
+void prefer_measured_algorithms() {
+  prefer(kAllreduceVariable, number_of(AllreduceAlgorithm::ring));
+  constexpr const char* kBinomial = "2";
+  prefer("OMPI_MCA_coll_libnbc_ireduce_algorithm", kBinomial);
+  prefer("OMPI_MCA_coll_libnbc_ibcast_algorithm", kBinomial);
 }
 
 /// How MPI sees the numbers of a reduction.
@@ -134,10 +145,13 @@ struct MpiCommunicator::Element {
   MPI_Op operation;
 };
 
-MpiCommunicator::MpiCommunicator(MPI_Comm parent, int max_count)
+MpiCommunicator::MpiCommunicator(MPI_Comm parent, std::optional<int> node, int max_count)
     : max_count_(static_cast<std::size_t>(max_count)) {
   require(max_count >= 1, "MPI calls of no element");
   require_thread_multiple();
+  if (node) {
+    hierarchy_.emplace(parent, *node);
+  }
   reductions_ = duplicate(parent);
   control_ = duplicate(parent);
   check_mpi(MPI_Comm_rank(control_, &rank_), "MPI_Comm_rank");
@@ -152,6 +166,9 @@ void MpiCommunicator::close() {
   check_mpi(MPI_Op_free(&sum_fp16_), "MPI_Op_free");
   check_mpi(MPI_Comm_free(&control_), "MPI_Comm_free");
   check_mpi(MPI_Comm_free(&reductions_), "MPI_Comm_free");
+  if (hierarchy_) {
+    hierarchy_->close();
+  }
 }
 
 MpiCommunicator::Element MpiCommunicator::wire_element(WireType type) const {
@@ -177,6 +194,16 @@ std::unique_ptr<Pending> MpiCommunicator::start_allreduce_min(std::span<std::uin
 
 std::unique_ptr<Pending> MpiCommunicator::start(std::span<std::byte> bytes, const Element& element) {
   const std::size_t numel = bytes.size() / element.size;
+  if (hierarchy_) {
+    auto levels = std::make_unique<AllOf>();
+    split(numel, max_count_, [&](std::size_t offset, int count) {
+      levels->add(hierarchy_->start({.data = bytes.data() + offset * element.size,
+                                     .count = count,
+                                     .type = element.datatype,
+                                     .sum = element.operation}));
+    });
+    return levels;
+  }
   auto pending = std::make_unique<MpiPending>((numel + max_count_ - 1) / max_count_);
   split(numel, max_count_, [&](std::size_t offset, int count) {
     check_mpi(MPI_Iallreduce(MPI_IN_PLACE, bytes.data() + offset * element.size, count, element.datatype,

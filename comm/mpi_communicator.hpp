@@ -5,16 +5,16 @@
 #include <climits>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
 
+#include "comm/check_mpi.hpp"
 #include "comm/communicator.hpp"
+#include "comm/node_hierarchy.hpp"
 
 namespace slicereduce {
-
-/// Throws Error(mpi) with MPI's own text unless `code` is MPI_SUCCESS. `call` is the function's name.
-void check_mpi(int code, const char* call);
 
 /// How Open MPI's non-blocking AllReduce is done.
 enum class AllreduceAlgorithm : std::uint8_t { library, ring, binomial, rabenseifner, recursive_doubling };
@@ -24,17 +24,21 @@ enum class AllreduceAlgorithm : std::uint8_t { library, ring, binomial, rabensei
 /// Chooses for this process. Sets an environment variable, which other MPI libraries ignore: call it before
 /// MPI_Init and before any thread is started.
 void choose_allreduce(AllreduceAlgorithm algorithm);
-/// Chooses the ring, unless the user's environment has chosen. The library's own choice took 335 ms for 10 MB
-/// on three hosts at 1 Gbit/s, the ring 119 to 127 (Open MPI 4.1.4).
-void prefer_ring_allreduce();
+/// Chooses what was measured to be fastest, unless the user's environment has chosen. AllReduce as a ring:
+/// the library's own choice took 335 ms for 10 MB on three hosts at 1 Gbit/s, the ring 119 to 127. Reduce and
+/// broadcast, which a NodeHierarchy uses on a node, as binomial trees: the library's chains move 32 kB at
+/// each test, and 10 MB on two nodes of two ranks took 538 ms with them, 99 with trees, 142 as one ring (Open
+/// MPI 4.1.4).
+void prefer_measured_algorithms();
 
 /// Ranks that are MPI processes. Owns two duplicates of `parent`: one for the start_ calls, one for the
 /// blocking calls, so that a reduction's messages never meet the others'. MPI's errors come as Error(mpi).
 class MpiCommunicator final : public Communicator {
  public:
-  /// Collective. Needs MPI at MPI_THREAD_MULTIPLE: throws Error(mpi) at less. A longer message is split into
-  /// calls of at most `max_count` elements, since MPI counts in int.
-  explicit MpiCommunicator(MPI_Comm parent, int max_count = INT_MAX);
+  /// Collective. Needs MPI at MPI_THREAD_MULTIPLE: throws Error(mpi) at less. Ranks with the same `node`
+  /// reduce among themselves first (see NodeHierarchy; all ranks have a node, or none). A longer message is
+  /// split into calls of at most `max_count` elements, since MPI counts in int.
+  explicit MpiCommunicator(MPI_Comm parent, std::optional<int> node = std::nullopt, int max_count = INT_MAX);
   /// Frees nothing: that would be a collective, and on an error the peers are not there. See close().
   ~MpiCommunicator() override = default;
   MpiCommunicator(const MpiCommunicator&) = delete;
@@ -67,6 +71,7 @@ class MpiCommunicator final : public Communicator {
 
   MPI_Comm reductions_ = MPI_COMM_NULL;
   MPI_Comm control_ = MPI_COMM_NULL;
+  std::optional<NodeHierarchy> hierarchy_;
   MPI_Op sum_bf16_ = MPI_OP_NULL;
   MPI_Op sum_fp16_ = MPI_OP_NULL;
   int rank_ = 0;

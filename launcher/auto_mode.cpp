@@ -58,7 +58,7 @@ double predicted_ms(const Candidate& candidate, const InputShape& input, const S
   const auto layers = TypicalStep(candidate.network, layout).costs(candidate.step, input.size);
   const ReducerConfig reducer = reducer_config(candidate.network, candidate.step);
   const Sending sending{.wire = reducer.wire, .capacity = reducer.capacity()};
-  return predict_step_ms(layers, sending, compute, link, ranks);
+  return predict_step_ms(layers, sending, compute, {.link = link}, ranks);
 }
 
 TimedSteps timed(const Candidate& candidate, const InputShape& input, std::int64_t steps) {

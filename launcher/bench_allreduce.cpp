@@ -14,6 +14,7 @@
 #include "core/text.hpp"
 #include "launcher/consensus.hpp"
 #include "launcher/slowest.hpp"
+#include "launcher/train_options.hpp"
 
 namespace slicereduce {
 
@@ -23,6 +24,7 @@ struct AllreduceOptions {
   std::vector<double> sizes_mb{0.01, 0.1, 1, 10, 50};
   std::vector<std::string> wires{"fp32", "bf16"};
   std::string algorithm = "ring";
+  std::string hierarchy = "auto";
   std::int64_t repeats = 10;
   std::int64_t warmup = 2;
   double timeout_s = 300;
@@ -36,6 +38,7 @@ struct AllreduceOptions {
     if (!std::ranges::all_of(sizes_mb, is_size)) {
       throw Error(ErrorKind::usage, "--sizes: expected MB above 0, at most 100000");
     }
+    validate_hierarchy(hierarchy);
     if (repeats < 1 || warmup < 0 || !(timeout_s > 0)) {
       throw Error(ErrorKind::usage, "--repeats and --timeout have to be positive, --warmup at least 0");
     }
@@ -130,6 +133,7 @@ void print_json(const AllreduceOptions& options, const Measurement& m, int ranks
   const nlohmann::ordered_json line{{"bytes", static_cast<std::int64_t>(m.bytes())},
                                     {"wire", wire_name(m.wire)},
                                     {"algorithm", options.algorithm},
+                                    {"hierarchy", options.hierarchy},
                                     {"world_size", ranks},
                                     {"repeats", options.repeats},
                                     {"time_ms", m.time_ms},
@@ -202,6 +206,7 @@ void add_bench_allreduce(CLI::App& bench, Action& action) {
       "--algorithm", o->algorithm,
       "ring, as training uses it, binomial, rabenseifner, recursive_doubling, or library: the MPI "
       "library's own choice");
+  add_hierarchy_option(*command, o->hierarchy);
   command->add_option("--repeats", o->repeats, "AllReduces to measure");
   command->add_option("--warmup", o->warmup, "AllReduces before them");
   command->add_option("--timeout", o->timeout_s, "Seconds after which one that does not end is an error");
@@ -209,9 +214,12 @@ void add_bench_allreduce(CLI::App& bench, Action& action) {
   command->callback([o, &action] {
     action = [o](Arguments arguments) {
       choose_allreduce(parse_allreduce_algorithm(o->algorithm));
-      return on_all_ranks(arguments, [&](const MpiSession& session, Communicator& communicator, const Log&) {
-        return bench_allreduce(*o, session, communicator);
-      });
+      return on_all_ranks(
+          arguments,
+          [&](const MpiSession& session, Communicator& communicator, const Log&) {
+            return bench_allreduce(*o, session, communicator);
+          },
+          o->hierarchy);
     };
   });
 }

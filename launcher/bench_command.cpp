@@ -131,10 +131,12 @@ void add_bench_command(CLI::App& program, Action& action) {
   step->add_flag("--json", o->json, "One JSON object a line");
   step->callback([step, o, &action] {
     action = [step, o](Arguments arguments) {
-      return on_all_ranks(arguments,
-                          [&](const MpiSession& session, Communicator& communicator, const Log& log) {
-                            return bench_step(*step, *o, session, communicator, log);
-                          });
+      return on_all_ranks(
+          arguments,
+          [&](const MpiSession& session, Communicator& communicator, const Log& log) {
+            return bench_step(*step, *o, session, communicator, log);
+          },
+          o->step.hierarchy);
     };
   });
 }

@@ -25,7 +25,7 @@ int count_cores(MPI_Comm node) {
 }  // namespace
 
 MpiSession::MpiSession(int& argc, char**& argv) {
-  prefer_ring_allreduce();
+  prefer_measured_algorithms();
   int provided = 0;
   check_mpi(MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided), "MPI_Init_thread");
   if (provided < MPI_THREAD_MULTIPLE) {

@@ -26,6 +26,8 @@ struct PlanOptions {
   int world_size = 4;
   double link_gbit = 10;
   double latency_us = 50;
+  std::int64_t ranks_per_node = 1;
+  double node_gbit = 40;
   std::string measured;
   std::string measured_dense;
   bool json = false;
@@ -35,9 +37,10 @@ struct PlanOptions {
     if (image_size < 0 || classes < 0 || in_channels < 1) {
       throw Error(ErrorKind::usage, "--image-size, --classes and --in-channels have to be positive");
     }
-    if (world_size < 1 || !(link_gbit > 0) || !(latency_us >= 0)) {
+    if (world_size < 1 || ranks_per_node < 1 || !(link_gbit > 0) || !(node_gbit > 0) || !(latency_us >= 0)) {
       throw Error(ErrorKind::usage,
-                  "--world-size and --link-gbit have to be positive, --latency-us at least 0");
+                  "--world-size, --ranks-per-node, --link-gbit and --node-gbit have to be positive, "
+                  "--latency-us at least 0");
     }
     if (!measured_dense.empty() && measured.empty()) {
       throw Error(ErrorKind::usage, "--measured-dense needs the configuration's own times (--measured)");
@@ -45,12 +48,14 @@ struct PlanOptions {
   }
 };
 
-Link link_of(const PlanOptions& options) {
-  return {.bytes_per_s = options.link_gbit * 1e9 / 8, .latency_s = options.latency_us * 1e-6};
+Cluster cluster_of(const PlanOptions& options) {
+  return {.link = {.bytes_per_s = options.link_gbit * 1e9 / 8, .latency_s = options.latency_us * 1e-6},
+          .ranks_per_node = options.ranks_per_node,
+          .node_bytes_per_s = options.node_gbit * 1e9 / 8};
 }
 
-double ring_ms(const PlanOptions& options, double bytes) {
-  return 1e3 * ring_allreduce_s(bytes, options.world_size, link_of(options));
+double allreduce_ms(const PlanOptions& options, double bytes) {
+  return 1e3 * allreduce_s(bytes, options.world_size, cluster_of(options));
 }
 
 /// From 2 to 1,024 workers, where compute was measured.
@@ -66,7 +71,7 @@ std::vector<StepPrediction> predictions(const PlanOptions& options, const std::v
   for (std::int64_t ranks = 2; ranks <= 1024; ranks *= 2) {
     world_sizes.push_back(ranks);
   }
-  return predict_steps(layers, sending, ours, dense, link_of(options), world_sizes);
+  return predict_steps(layers, sending, ours, dense, cluster_of(options), world_sizes);
 }
 
 nlohmann::ordered_json to_json(const LayerCost& cost, std::int64_t number_bytes) {
@@ -103,15 +108,15 @@ void print_table(const PlanOptions& options, const std::vector<LayerCost>& layer
   const auto wire_bytes = static_cast<double>(total.numel * number_bytes);
   std::cout << "\nwire: what a worker hands to AllReduce in a step, in " << options.network.wire
             << "; dense: every gradient in fp32. FLOPs: of one image's forward pass.\n"
-            << "AllReduce as a ring over " << options.world_size << " workers at " << std::setprecision(1)
-            << options.link_gbit << " Gbit/s, " << options.latency_us
-            << " us: " << ring_ms(options, wire_bytes) << " ms; dense bf16 "
-            << ring_ms(options, dense_bytes / 2) << " ms; dense fp32 " << ring_ms(options, dense_bytes)
-            << " ms\n";
+            << "AllReduce over " << options.world_size << " workers, " << options.ranks_per_node
+            << " a node, at " << std::setprecision(1) << options.link_gbit << " Gbit/s, "
+            << options.latency_us << " us: " << allreduce_ms(options, wire_bytes) << " ms; dense bf16 "
+            << allreduce_ms(options, dense_bytes / 2) << " ms; dense fp32 "
+            << allreduce_ms(options, dense_bytes) << " ms\n";
 }
 
 void print_predictions(const PlanOptions& options, const std::vector<StepPrediction>& steps) {
-  std::cout << "\nA step, predicted from measured compute and a ring at " << options.link_gbit << " Gbit/s:\n"
+  std::cout << "\nA step, predicted from measured compute and links of " << options.link_gbit << " Gbit/s:\n"
             << std::setw(10) << "workers" << std::setw(14) << "ours, ms" << std::setw(18) << "DDP bf16, ms"
             << std::setw(10) << "faster" << '\n';
   for (const auto& step : steps) {
@@ -157,9 +162,9 @@ ExitCode print_plan(PlanOptions options) {
   }
   json["total"] = to_json(total_cost(layers), number_bytes);
   const double dense_bytes = json["total"]["dense_bytes"].get<double>();
-  json["total"]["allreduce_ms"] = ring_ms(options, json["total"]["wire_bytes"].get<double>());
-  json["total"]["dense_bf16_allreduce_ms"] = ring_ms(options, dense_bytes / 2);
-  json["total"]["dense_fp32_allreduce_ms"] = ring_ms(options, dense_bytes);
+  json["total"]["allreduce_ms"] = allreduce_ms(options, json["total"]["wire_bytes"].get<double>());
+  json["total"]["dense_bf16_allreduce_ms"] = allreduce_ms(options, dense_bytes / 2);
+  json["total"]["dense_fp32_allreduce_ms"] = allreduce_ms(options, dense_bytes);
   for (const auto& step : steps) {
     json["predictions"].push_back(
         {{"world_size", step.world_size}, {"step_ms", step.ours_ms}, {"ddp_bf16_step_ms", step.ddp_ms}});
@@ -182,8 +187,11 @@ void add_plan_command(CLI::App& program, Action& action) {
                       "Number of classes; 0: 1000, or 10 for networks of small images");
   command->add_option("--in-channels", o->in_channels, "Colours of an image");
   command->add_option("--world-size", o->world_size, "Workers, for the AllReduce's time");
-  command->add_option("--link-gbit", o->link_gbit, "Each worker's link, in Gbit/s");
-  command->add_option("--latency-us", o->latency_us, "From one worker to the next, in microseconds");
+  command->add_option("--link-gbit", o->link_gbit, "Each node's link, in Gbit/s");
+  command->add_option("--latency-us", o->latency_us, "From one node to the next, in microseconds");
+  command->add_option("--ranks-per-node", o->ranks_per_node,
+                      "Workers that share a node and its link; above 1, AllReduce in two levels");
+  command->add_option("--node-gbit", o->node_gbit, "From one worker to another on its node, in Gbit/s");
   command->add_option(
       "--measured", o->measured,
       "What `bench step --json` printed for this configuration: predict steps with its times");

@@ -26,11 +26,6 @@ double milliseconds(const nlohmann::json& line, const std::string& key, const st
   return line[key].get<double>();
 }
 
-double step_ms(const StepCompute& compute, std::span<const BucketLoad> buckets, std::int64_t ranks,
-               const Link& link) {
-  return 1e3 * step_s(compute, buckets, [&](double bytes) { return ring_allreduce_s(bytes, ranks, link); });
-}
-
 }  // namespace
 
 StepCompute step_compute(const std::function<double(const std::string&)>& part_ms) {
@@ -91,20 +86,20 @@ std::vector<BucketLoad> bucket_loads(std::span<const LayerCost> layers, const Se
 }
 
 double predict_step_ms(std::span<const LayerCost> layers, const Sending& sending, const StepCompute& compute,
-                       const Link& link, std::int64_t ranks) {
-  return step_ms(compute, bucket_loads(layers, sending), ranks, link);
+                       const Cluster& cluster, std::int64_t ranks) {
+  const auto buckets = bucket_loads(layers, sending);
+  return 1e3 * step_s(compute, buckets, [&](double bytes) { return allreduce_s(bytes, ranks, cluster); });
 }
 
 std::vector<StepPrediction> predict_steps(std::span<const LayerCost> layers, const Sending& sending,
-                                          const StepCompute& ours, const StepCompute& dense, const Link& link,
-                                          std::span<const std::int64_t> world_sizes) {
-  const auto buckets = bucket_loads(layers, sending);
-  const auto ddp_buckets = bucket_loads(layers, kDdp);
+                                          const StepCompute& ours, const StepCompute& dense,
+                                          const Cluster& cluster, std::span<const std::int64_t> world_sizes) {
+  const Cluster one_ring{.link = cluster.link};
   std::vector<StepPrediction> predictions;
   for (const std::int64_t ranks : world_sizes) {
     predictions.push_back({.world_size = ranks,
-                           .ours_ms = step_ms(ours, buckets, ranks, link),
-                           .ddp_ms = step_ms(dense, ddp_buckets, ranks, link)});
+                           .ours_ms = predict_step_ms(layers, sending, ours, cluster, ranks),
+                           .ddp_ms = predict_step_ms(layers, kDdp, dense, one_ring, ranks)});
   }
   return predictions;
 }

@@ -33,9 +33,9 @@ struct Sending {
 /// arithmetic.
 [[nodiscard]] std::vector<BucketLoad> bucket_loads(std::span<const LayerCost> layers, const Sending& sending);
 
-/// What a step takes on a ring.
+/// What a step takes where AllReduce is as allreduce_s() says.
 [[nodiscard]] double predict_step_ms(std::span<const LayerCost> layers, const Sending& sending,
-                                     const StepCompute& compute, const Link& link, std::int64_t ranks);
+                                     const StepCompute& compute, const Cluster& cluster, std::int64_t ranks);
 
 struct StepPrediction {
   std::int64_t world_size = 1;
@@ -43,10 +43,10 @@ struct StepPrediction {
   double ddp_ms = 0;  ///< DistributedDataParallel with its bf16 hook
 };
 
-/// What a step takes with each number of workers, on a ring.
+/// What a step takes with each number of workers. DDP has one ring of all of them.
 [[nodiscard]] std::vector<StepPrediction> predict_steps(std::span<const LayerCost> layers,
                                                         const Sending& sending, const StepCompute& ours,
-                                                        const StepCompute& dense, const Link& link,
+                                                        const StepCompute& dense, const Cluster& cluster,
                                                         std::span<const std::int64_t> world_sizes);
 
 }  // namespace slicereduce

@@ -120,10 +120,12 @@ void add_train_command(CLI::App& program, Action& action) {
   add_train_options(*command, *options);
   command->callback([command, options, &action] {
     action = [command, options](Arguments arguments) {
-      return on_all_ranks(arguments,
-                          [&](const MpiSession& session, Communicator& communicator, const Log& log) {
-                            return train(*command, *options, session, communicator, log);
-                          });
+      return on_all_ranks(
+          arguments,
+          [&](const MpiSession& session, Communicator& communicator, const Log& log) {
+            return train(*command, *options, session, communicator, log);
+          },
+          options->step.hierarchy);
     };
   });
 }

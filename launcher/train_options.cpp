@@ -97,6 +97,7 @@ void StepOptions::validate() const {
   LowRankConfig{.rank = powersgd_rank}.validate();
   above_zero(bucket_mb, "bucket_mb", "--bucket-mb");
   one_of(overlap, {"on", "off"}, "--overlap");
+  validate_hierarchy(hierarchy);
   above_zero(timeout_s, "timeout", "--timeout");
   at_least(threads, 0, "threads", "--threads");
 }
@@ -295,6 +296,15 @@ void add_reduction_options(CLI::App& app, StepOptions& o) {
   app.add_option("--bucket-mb", o.bucket_mb, "Gradients that travel in one AllReduce, in MB")->group(kGroup);
 }
 
+void add_hierarchy_option(CLI::App& app, std::string& hierarchy) {
+  app.add_option("--hierarchy", hierarchy,
+                 "auto: where nodes have several workers, reduce on each node first, then one worker a node "
+                 "over the network; off: one ring of all workers")
+      ->group("Step");
+}
+
+void validate_hierarchy(const std::string& hierarchy) { one_of(hierarchy, {"auto", "off"}, "--hierarchy"); }
+
 void add_step_options(CLI::App& app, StepOptions& o) {
   constexpr const char* kGroup = "Step";
   app.add_option("-b,--batch-size", o.batch_size, "Images a worker computes at once")->group(kGroup);
@@ -315,6 +325,7 @@ void add_step_options(CLI::App& app, StepOptions& o) {
   app.add_option("--device", o.device, "auto|cpu|cuda")->group(kGroup);
   add_reduction_options(app, o);
   app.add_option("--overlap", o.overlap, "on: reduce during backward; off: after it")->group(kGroup);
+  add_hierarchy_option(app, o.hierarchy);
   app.add_option("--timeout", o.timeout_s, "Seconds after which a reduction that does not end is an error")
       ->group(kGroup);
   app.add_option("--threads", o.threads, "Threads a worker computes with; 0: its share of the cores")

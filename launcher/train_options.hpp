@@ -63,6 +63,7 @@ struct StepOptions {
   std::int64_t powersgd_rank = kDefaultPowersgdRank;
   double bucket_mb = 0.25;
   std::string overlap = "on";
+  std::string hierarchy = "auto";
   double timeout_s = 300;
   int threads = 0;  ///< 0: cores per local rank
 
@@ -130,6 +131,9 @@ struct TrainOptions {
 void add_network_options(CLI::App& app, NetworkOptions& options);
 /// --reduce, --powersgd-rank and --bucket-mb alone.
 void add_reduction_options(CLI::App& app, StepOptions& options);
+void add_hierarchy_option(CLI::App& app, std::string& hierarchy);
+/// Throws Error(usage) for what it doesn't know.
+void validate_hierarchy(const std::string& hierarchy);
 void add_step_options(CLI::App& app, StepOptions& options);
 /// What --mode auto takes besides the others.
 void add_auto_options(CLI::App& app, double& auto_ratio);

@@ -16,6 +16,23 @@ TEST(RingAllreduce, IsBandwidthAndLatency) {
   EXPECT_NEAR(ring_allreduce_s(1e6, 1000, {.bytes_per_s = 1e6, .latency_s = 0}), 2, 0.01);
 }
 
+TEST(Allreduce, OfOneRankANodeIsTheRing) {
+  for (const std::int64_t ranks : {1, 2, 7}) {
+    EXPECT_DOUBLE_EQ(allreduce_s(1e6, ranks, {.link = kLink}), ring_allreduce_s(1e6, ranks, kLink));
+  }
+}
+
+TEST(Allreduce, OfSeveralRanksANodeIsTreesAndARingOfNodes) {
+  const auto of = [](std::int64_t ranks, std::int64_t ranks_per_node) {
+    return allreduce_s(1e6, ranks,
+                       {.link = kLink, .ranks_per_node = ranks_per_node, .node_bytes_per_s = 1e7});
+  };
+  EXPECT_DOUBLE_EQ(of(4, 2), 2 * 0.1 + ring_allreduce_s(1e6, 2, kLink));
+  EXPECT_DOUBLE_EQ(of(32, 8), 2 * 3 * 0.1 + ring_allreduce_s(1e6, 4, kLink));
+  EXPECT_DOUBLE_EQ(of(12, 5), 2 * 3 * 0.1 + ring_allreduce_s(1e6, 3, kLink)) << "the last node has two";
+  EXPECT_DOUBLE_EQ(of(3, 8), 2 * 2 * 0.1) << "all on one node";
+}
+
 double seconds(double bytes) { return bytes / 100; }
 
 constexpr StepCompute kCompute{.before_s = 1, .backward_s = 2, .after_s = 0.5};

@@ -48,15 +48,25 @@ TEST(BucketLoads, OfFactorsAreAsManyAsOfTheWhole) {
 TEST(PredictSteps, AddsWhatIsLeftOfTheAllreduce) {
   const StepCompute ours{.before_s = 0.01, .backward_s = 0.02, .after_s = 0.005};
   const StepCompute dense{.before_s = 0.03, .backward_s = 0.04, .after_s = 0.005};
-  const Link link{.bytes_per_s = 1e6, .latency_s = 0};
+  const Cluster cluster{.link = {.bytes_per_s = 1e6, .latency_s = 0}};
   const std::vector<std::int64_t> world_sizes{1, 2};
   const auto steps =
-      predict_steps(kLayers, {.wire = WireType::fp32, .capacity = {}}, ours, dense, link, world_sizes);
+      predict_steps(kLayers, {.wire = WireType::fp32, .capacity = {}}, ours, dense, cluster, world_sizes);
   ASSERT_EQ(steps.size(), 2U);
   EXPECT_NEAR(steps[0].ours_ms, 35, 1e-9);
   EXPECT_NEAR(steps[0].ddp_ms, 75, 1e-9);
   EXPECT_NEAR(steps[1].ours_ms, 35 + 1.6, 1e-9);
   EXPECT_NEAR(steps[1].ddp_ms, 75 + 1.6, 1e-9);
+}
+
+TEST(PredictSteps, DdpHasOneRingOfAllRanks) {
+  const Cluster cluster{
+      .link = {.bytes_per_s = 1e6, .latency_s = 0}, .ranks_per_node = 2, .node_bytes_per_s = 1e9};
+  const std::vector<std::int64_t> world_sizes{4};
+  const auto steps =
+      predict_steps(kLayers, {.wire = WireType::fp32, .capacity = {}}, {}, {}, cluster, world_sizes);
+  EXPECT_NEAR(steps[0].ours_ms, 1.6, 0.01);
+  EXPECT_NEAR(steps[0].ddp_ms, 2.4, 0.01);
 }
 
 TEST(ReadStepCompute, TakesTheLastLine) {

@@ -21,7 +21,27 @@ TEST_P(MpiContract, Holds) {
 /// What is too long for MPI's int is sent in pieces; here nearly everything is too long.
 TEST_P(MpiContract, HoldsInPieces) {
   constexpr int kFewElements = 997;
-  MpiCommunicator communicator(MPI_COMM_WORLD, kFewElements);
+  MpiCommunicator communicator(MPI_COMM_WORLD, std::nullopt, kFewElements);
+  GetParam().run(communicator);
+  communicator.close();
+}
+
+/// Two ranks a node; with three ranks one node has a single one.
+int two_a_node() {
+  int rank = -1;
+  EXPECT_EQ(MPI_Comm_rank(MPI_COMM_WORLD, &rank), MPI_SUCCESS);
+  return rank / 2;
+}
+
+TEST_P(MpiContract, HoldsInTwoLevels) {
+  MpiCommunicator communicator(MPI_COMM_WORLD, two_a_node());
+  GetParam().run(communicator);
+  communicator.close();
+}
+
+TEST_P(MpiContract, HoldsInTwoLevelsInPieces) {
+  constexpr int kFewElements = 997;
+  MpiCommunicator communicator(MPI_COMM_WORLD, two_a_node(), kFewElements);
   GetParam().run(communicator);
   communicator.close();
 }
@@ -40,6 +60,8 @@ TEST(MpiCommunicator, KnowsItsPlace) {
   communicator.close();
 }
 
+TEST(NodeToReduceOn, IsNoneOnASingleMachine) { EXPECT_FALSE(node_to_reduce_on(MPI_COMM_WORLD).has_value()); }
+
 TEST(MpiCommunicator, AFailingCallIsAnErrorWithMpisText) {
   MpiCommunicator communicator(MPI_COMM_WORLD);
   std::vector<std::byte> bytes(4);
@@ -57,16 +79,15 @@ TEST(MpiCommunicator, CheckPassesSuccessAndNamesTheCall) {
 TEST(MpiCommunicator, TheUsersChoiceOfAlgorithmIsKept) {
   constexpr const char* kVariable = "OMPI_MCA_coll_libnbc_iallreduce_algorithm";
   ASSERT_EQ(setenv(kVariable, "2", 1), 0);
-  prefer_ring_allreduce();
+  prefer_measured_algorithms();
   EXPECT_STREQ(getenv(kVariable), "2");
   ASSERT_EQ(unsetenv(kVariable), 0);
-  prefer_ring_allreduce();
+  prefer_measured_algorithms();
   EXPECT_STREQ(getenv(kVariable), "1");
 }
 
 /// The thread's collectives and the main thread's blocking ones, at once, over many rounds.
-TEST(MpiCommunicator, ReducesOnAThreadBesideBlockingCalls) {
-  MpiCommunicator communicator(MPI_COMM_WORLD);
+void reduce_on_a_thread_beside_blocking_calls(MpiCommunicator& communicator) {
   {
     AllreduceThread thread(communicator, std::chrono::seconds(50));
     for (std::uint64_t step = 0; step < 20; ++step) {
@@ -81,6 +102,35 @@ TEST(MpiCommunicator, ReducesOnAThreadBesideBlockingCalls) {
       EXPECT_EQ(large.values(), testing::summed_integers(100'001, communicator.world_size()));
     }
   }
+  communicator.close();
+}
+
+TEST(MpiCommunicator, ReducesOnAThreadBesideBlockingCalls) {
+  MpiCommunicator flat(MPI_COMM_WORLD);
+  reduce_on_a_thread_beside_blocking_calls(flat);
+  MpiCommunicator in_two_levels(MPI_COMM_WORLD, two_a_node());
+  reduce_on_a_thread_beside_blocking_calls(in_two_levels);
+}
+
+/// Ranks that wait for them in different orders, the last one first.
+TEST(MpiCommunicator, TwoLevelsDoNotWaitForOneAnotherForEver) {
+  MpiCommunicator communicator(MPI_COMM_WORLD, two_a_node());
+  std::vector<testing::EncodedNumbers> numbers;
+  std::vector<std::unique_ptr<Pending>> pending;
+  constexpr int kMany = 12;
+  for (int i = 0; i < kMany; ++i) {
+    numbers.emplace_back(testing::integers(1 + 5000 * (i % 3), communicator.rank()), WireType::fp32);
+  }
+  for (auto& each : numbers) {
+    pending.push_back(communicator.start_allreduce(each.buffer()));
+  }
+  for (int i = 0; i < kMany; ++i) {
+    testing::finish(*pending[communicator.rank() % 2 == 0 ? kMany - 1 - i : i]);
+  }
+  for (int i = 0; i < kMany; ++i) {
+    EXPECT_EQ(numbers[i].values(), testing::summed_integers(1 + 5000 * (i % 3), communicator.world_size()));
+  }
+  pending.clear();
   communicator.close();
 }
 

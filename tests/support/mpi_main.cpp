@@ -100,7 +100,7 @@ bool failed_anywhere(bool failed_here) {
 
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
-  slicereduce::prefer_ring_allreduce();
+  slicereduce::prefer_measured_algorithms();
   int provided = 0;
   slicereduce::check_mpi(MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided), "MPI_Init_thread");
   const int rank = world_rank();
