@@ -37,9 +37,9 @@ struct BucketLoad {
 
 /// Where a step's time goes on a rank without a network.
 struct StepCompute {
-  double before_s = 0;    ///< gather and forward
+  double before_s = 0;    ///< plan, gather and forward
   double backward_s = 0;  ///< in which buckets become ready
-  double after_s = 0;     ///< the optimizer
+  double after_s = 0;     ///< what a reducer has left to compute, and the optimizer
 };
 
 /// A step whose buckets go out one after the other, each as soon as it is ready: `allreduce_s(bytes)` tells

@@ -1,7 +1,6 @@
 #include "comm/mpi_communicator.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -194,7 +193,7 @@ std::unique_ptr<Pending> MpiCommunicator::start_allreduce_min(std::span<std::uin
 
 std::unique_ptr<Pending> MpiCommunicator::start(std::span<std::byte> bytes, const Element& element) {
   const std::size_t numel = bytes.size() / element.size;
-  if (hierarchy_) {
+  if (hierarchy_ && in_levels_) {
     auto levels = std::make_unique<AllOf>();
     split(numel, max_count_, [&](std::size_t offset, int count) {
       levels->add(hierarchy_->start({.data = bytes.data() + offset * element.size,

@@ -26,9 +26,9 @@ enum class AllreduceAlgorithm : std::uint8_t { library, ring, binomial, rabensei
 void choose_allreduce(AllreduceAlgorithm algorithm);
 /// Chooses what was measured to be fastest, unless the user's environment has chosen. AllReduce as a ring:
 /// the library's own choice took 335 ms for 10 MB on three hosts at 1 Gbit/s, the ring 119 to 127. Reduce and
-/// broadcast, which a NodeHierarchy uses on a node, as binomial trees: the library's chains move 32 kB at
-/// each test, and 10 MB on two nodes of two ranks took 538 ms with them, 99 with trees, 142 as one ring (Open
-/// MPI 4.1.4).
+/// broadcast, which a NodeHierarchy uses on a node, as binomial trees: of two ranks the library makes chains
+/// of 8 kB, one at each test, and 10 MB on two nodes of two ranks took 538 ms with them, 99 with trees, 142
+/// as one ring (Open MPI 4.1.4).
 void prefer_measured_algorithms();
 
 /// Ranks that are MPI processes. Owns two duplicates of `parent`: one for the start_ calls, one for the
@@ -49,6 +49,11 @@ class MpiCommunicator final : public Communicator {
   /// Collective. Hands the duplicates back; nothing may be under way. The last call, on the normal path,
   /// before MPI_Finalize.
   void close();
+
+  /// Whether the ranks have nodes.
+  [[nodiscard]] bool has_levels() const { return hierarchy_.has_value(); }
+  /// Collective. Whether to make use of them from now on, which is so at first; nothing may be under way.
+  void reduce_in_levels(bool in_levels) { in_levels_ = in_levels; }
 
   [[nodiscard]] int rank() const noexcept override { return rank_; }
   [[nodiscard]] int world_size() const noexcept override { return world_size_; }
@@ -72,6 +77,7 @@ class MpiCommunicator final : public Communicator {
   MPI_Comm reductions_ = MPI_COMM_NULL;
   MPI_Comm control_ = MPI_COMM_NULL;
   std::optional<NodeHierarchy> hierarchy_;
+  bool in_levels_ = true;
   MPI_Op sum_bf16_ = MPI_OP_NULL;
   MPI_Op sum_fp16_ = MPI_OP_NULL;
   int rank_ = 0;

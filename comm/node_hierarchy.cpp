@@ -1,8 +1,6 @@
 #include "comm/node_hierarchy.hpp"
 
 #include <algorithm>
-#include <array>
-#include <utility>
 
 #include "comm/check_mpi.hpp"
 #include "core/error.hpp"
@@ -34,12 +32,12 @@ int rank_in(MPI_Comm communicator) {
 class NodeHierarchy::Stages final : public Pending {
  public:
   Stages(NodeHierarchy& hierarchy, const MpiNumbers& numbers) : hierarchy_(hierarchy), numbers_(numbers) {
-    hierarchy_.to_cross_.push_back(this);
-    hierarchy_.to_spread_.push_back(this);
     const void* from = hierarchy_.leads() ? MPI_IN_PLACE : numbers_.data;
     check_mpi(MPI_Ireduce(from, numbers_.data, numbers_.count, numbers_.type, numbers_.sum, kLeader,
                           hierarchy_.gather_, &request_),
               "MPI_Ireduce");
+    hierarchy_.to_cross_.push_back(this);
+    hierarchy_.to_spread_.push_back(this);
   }
   ~Stages() override {
     std::erase(hierarchy_.to_cross_, this);
@@ -99,10 +97,14 @@ class NodeHierarchy::Stages final : public Pending {
     return true;
   }
 
-  /// Whoever waits for this one alone must not wait for ever on those before it.
+  /// Whoever waits for this one alone must not wait for ever: neither here, for those before it, nor another
+  /// rank, for those that this rank has started and does not test.
   bool move_first_in_line() {
-    const auto& line = stage_ == Stage::gather ? hierarchy_.to_cross_ : hierarchy_.to_spread_;
-    return stage_ != Stage::spread && line.front() != this && line.front()->move();
+    return (stage_ == Stage::gather && move_first(hierarchy_.to_cross_)) || move_first(hierarchy_.to_spread_);
+  }
+
+  bool move_first(const std::deque<Stages*>& line) {
+    return !line.empty() && line.front() != this && line.front()->move();
   }
 
   [[nodiscard]] bool is_first(const std::deque<Stages*>& line) const { return line.front() == this; }
@@ -147,10 +149,12 @@ std::optional<int> node_to_reduce_on(MPI_Comm parent) {
   int size = 0;
   check_mpi(MPI_Comm_size(node, &size), "MPI_Comm_size");
   check_mpi(MPI_Comm_free(&node), "MPI_Comm_free");
-  // The largest node, and the largest leader: that is 0 where there is one node.
-  std::array most{size, leader};
-  check_mpi(MPI_Allreduce(MPI_IN_PLACE, most.data(), 2, MPI_INT, MPI_MAX, parent), "MPI_Allreduce");
-  return most[0] > 1 && most[1] > 0 ? std::optional(leader) : std::nullopt;
+  int largest_node = 0;
+  int nodes = 0;
+  const int leads = leader == rank ? 1 : 0;
+  check_mpi(MPI_Allreduce(&size, &largest_node, 1, MPI_INT, MPI_MAX, parent), "MPI_Allreduce");
+  check_mpi(MPI_Allreduce(&leads, &nodes, 1, MPI_INT, MPI_SUM, parent), "MPI_Allreduce");
+  return largest_node > 1 && nodes > 1 ? std::optional(leader) : std::nullopt;
 }
 
 }  // namespace slicereduce

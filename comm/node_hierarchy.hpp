@@ -53,8 +53,8 @@ class NodeHierarchy {
   std::deque<Stages*> to_spread_;     ///< likewise
 };
 
-/// Collective. This rank's node as a number, where it pays to reduce on nodes first: there are several, and
-/// one of them has several ranks.
+/// Collective. This rank's node as a number, where there are two levels: several nodes, and one of them has
+/// several ranks.
 [[nodiscard]] std::optional<int> node_to_reduce_on(MPI_Comm parent);
 
 }  // namespace slicereduce

@@ -3,10 +3,10 @@
 #include <ATen/Parallel.h>
 #include <ATen/TensorIterator.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/mm.h>
 
 #include <algorithm>
 
+#include "core/error.hpp"
 #include "core/processors.hpp"
 
 namespace slicereduce {
@@ -46,9 +46,6 @@ at::Tensor Gradient::dense() const {
   if (!has_factors()) {
     return values;
   }
-  if (!left.is_cpu()) {
-    return at::mm(left.t(), right).view({-1});
-  }
   const at::Tensor all = at::empty({left.size(1), right.size(1)}, left.options());
   auto* out = all.mutable_data_ptr<float>();
   for_rows(*this, [&](std::int64_t row) { factored_row(*this, row, out + row * right.size(1)); });
@@ -71,8 +68,12 @@ void subtract_factored(const at::Tensor& matrix, const Gradient& gradient) {
   const std::int64_t rank = gradient.left.size(0);
   const std::int64_t rows = gradient.left.size(1);
   const std::int64_t columns = gradient.right.size(1);
+  require(matrix.is_contiguous() && matrix.numel() == gradient.numel(),
+          "factors are subtracted from a matrix of another size");
   if (!matrix.is_cpu()) {
-    matrix.view({-1}).sub_(gradient.dense().to(matrix.device()));
+    // Where the matrix is: what a rank owes is its own, and need not be the same bits on all of them.
+    matrix.view({rows, columns})
+        .addmm_(gradient.left.to(matrix.device()).t(), gradient.right.to(matrix.device()), 1, -1);
     return;
   }
   const auto* left = gradient.left.const_data_ptr<float>();

@@ -16,12 +16,12 @@ struct Gradient {
       : left(std::move(of_rows)), right(std::move(of_columns)) {}
 
   at::Tensor values;  ///< float, bfloat16 or half; undefined where there are factors
-  at::Tensor left;    ///< [r, rows], float, contiguous
+  at::Tensor left;    ///< [r, rows], float, contiguous, in host memory
   at::Tensor right;   ///< [r, columns], likewise: the gradient is left^T right
 
   [[nodiscard]] bool has_factors() const { return left.defined(); }
   [[nodiscard]] std::int64_t numel() const;
-  /// [numel]; on the CPU the same bits as row by row, on every processor.
+  /// [numel], in host memory where factors are: the same bits as row by row, on every processor.
   [[nodiscard]] at::Tensor dense() const;
 };
 

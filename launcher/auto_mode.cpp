@@ -1,6 +1,8 @@
 #include "launcher/auto_mode.hpp"
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <iomanip>
@@ -10,6 +12,7 @@
 #include "core/error.hpp"
 #include "core/text.hpp"
 #include "launcher/link_probe.hpp"
+#include "launcher/slowest.hpp"
 #include "launcher/step_prediction.hpp"
 #include "launcher/step_timing.hpp"
 #include "launcher/typical_step.hpp"
@@ -18,8 +21,12 @@ namespace slicereduce {
 
 namespace {
 
-/// As short as an option is written by hand.
-std::string number(double value) { return concat(value); }
+/// The shortest text that reads as the same number.
+std::string number(double value) {
+  std::array<char, 32> text{};
+  const auto end = std::to_chars(text.data(), text.data() + text.size(), value).ptr;
+  return {text.data(), end};
+}
 
 std::string milliseconds(double ms) { return concat(std::fixed, std::setprecision(1), ms, " ms"); }
 
@@ -36,14 +43,10 @@ Candidate candidate_of(const TrainOptions& options, const std::string& mode, dou
   return candidate;
 }
 
-/// Whether options beside it, the sampler's above all, go with a mode.
-bool allows(const TrainOptions& options, Mode mode) {
-  try {
-    options.network.validate(mode);
-    return true;
-  } catch (const Error&) {
-    return false;
-  }
+/// Whether slices of a gradient have their turn.
+bool can_cut(const NetworkOptions& network) {
+  return network.size.ratio * network.slice_output_ratio < 1 &&
+         make_sampler(network.sampling(Mode::feedback).sampler)->counts_draws();
 }
 
 /// Shares of the channels that compact may keep: the least one, and one in between, in case less arithmetic
@@ -52,13 +55,19 @@ std::vector<double> compact_ratios(double least) {
   return least < 1 ? std::vector<double>{(1 + least) / 2, least} : std::vector<double>{};
 }
 
-double predicted_ms(const Candidate& candidate, const InputShape& input, const StepCompute& compute,
+/// With its best bucket size.
+Candidate predicted(Candidate candidate, const InputShape& input, const StepCompute& compute,
                     const Link& link, int ranks) {
   const Layout layout = candidate.network.layout(input.channels, input.classes);
   const auto layers = TypicalStep(candidate.network, layout).costs(candidate.step, input.size);
-  const ReducerConfig reducer = reducer_config(candidate.network, candidate.step);
-  const Sending sending{.wire = reducer.wire, .capacity = reducer.capacity()};
-  return predict_step_ms(layers, sending, compute, {.link = link}, ranks);
+  const Sending sending{.wire = parse_wire_type(candidate.network.wire),
+                        .capacity = {},
+                        .microbatches = candidate.step.accumulate,
+                        .overlaps = candidate.step.overlap == "on"};
+  const BestBucket best = best_bucket(layers, sending, compute, {.link = link}, ranks);
+  candidate.step.bucket_mb = best.mb;
+  candidate.predicted_ms = best.step_ms;
+  return candidate;
 }
 
 TimedSteps timed(const Candidate& candidate, const InputShape& input, std::int64_t steps) {
@@ -77,8 +86,15 @@ StepCompute compute_alone(const Candidate& candidate, const InputShape& input, a
   constexpr std::int64_t kSteps = 3;
   InProcessGroup alone(1);
   const StepTiming timing = time_steps(timed(candidate, input, kSteps), device, alone.rank(0));
-  return step_compute(
-      [&](const std::string& part) { return timing.quantile_of_ranks(part, 0.5, communicator); });
+  std::vector<double> parts;
+  for (const char* part : kStepParts) {
+    parts.push_back(quantile(timing.ms.at(part), 0.5));
+  }
+  const std::vector<double> slowest = slowest_of_ranks(parts, communicator);
+  return step_compute([&](const std::string& part) {
+    const auto* const found = std::ranges::find(kStepParts, part);
+    return slowest.at(static_cast<std::size_t>(found - kStepParts.begin()));
+  });
 }
 
 /// Collective.
@@ -89,13 +105,28 @@ double measured_ms(const Candidate& candidate, const InputShape& input, at::Devi
   return timing.quantile_of_ranks("step_ms", 0.5, communicator);
 }
 
-/// Those that are worth a run, as places in `candidates`.
-std::vector<std::size_t> best_predicted(std::span<const Candidate> candidates) {
-  constexpr std::size_t kRuns = 3;
+/// Those that may be the fastest, for all that a prediction is worth: places in `candidates`.
+std::vector<std::size_t> worth_a_run(std::span<const Candidate> candidates) {
+  constexpr double kClose = 1.3;
+  constexpr std::size_t kLeast = 2;
+  constexpr std::size_t kMost = 4;
   std::vector<std::size_t> places(candidates.size());
   std::iota(places.begin(), places.end(), 0U);
-  std::ranges::stable_sort(places, {}, [&](std::size_t i) { return candidates[i].predicted_ms; });
-  places.resize(std::min(places.size(), kRuns));
+  const auto predicted_ms = [&](std::size_t place) { return candidates[place].predicted_ms; };
+  std::ranges::stable_sort(places, {}, predicted_ms);
+  const auto close = static_cast<std::size_t>(std::ranges::count_if(places, [&](std::size_t place) {
+    return predicted_ms(place) <= kClose * predicted_ms(places.front());
+  }));
+  places.resize(std::clamp(close, std::min(kLeast, places.size()), std::min(kMost, places.size())));
+  return places;
+}
+
+/// Collective. Rank 0's: what follows from measurements is not left to each rank's arithmetic.
+std::vector<std::size_t> agreed(std::vector<std::size_t> places, Communicator& communicator) {
+  std::size_t count = places.size();
+  communicator.broadcast(std::as_writable_bytes(std::span(&count, 1)), 0);
+  places.resize(count);
+  communicator.broadcast(std::as_writable_bytes(std::span(places)), 0);
   return places;
 }
 
@@ -134,10 +165,7 @@ ChosenOptions Candidate::chosen() const {
 }
 
 std::vector<Candidate> auto_candidates(const TrainOptions& options) {
-  const double sent = options.network.size.ratio * options.network.slice_output_ratio;
-  const bool cuts = sent < 1 && allows(options, Mode::feedback);
-  const auto compact =
-      allows(options, Mode::compact) ? compact_ratios(options.auto_ratio) : std::vector<double>{};
+  const bool cuts = can_cut(options.network);
   std::vector<Candidate> candidates;
   const auto add_whole_network = [&](const std::string& reduce) {
     candidates.push_back(candidate_of(options, "dense", options.network.size.ratio, reduce));
@@ -147,7 +175,7 @@ std::vector<Candidate> auto_candidates(const TrainOptions& options) {
   };
   add_whole_network("slices");
   add_whole_network("powersgd");
-  for (const double ratio : compact) {
+  for (const double ratio : compact_ratios(options.auto_ratio)) {
     candidates.push_back(candidate_of(options, "compact", ratio, "slices"));
     candidates.push_back(candidate_of(options, "compact", ratio, "powersgd"));
   }
@@ -156,23 +184,13 @@ std::vector<Candidate> auto_candidates(const TrainOptions& options) {
 
 Candidate with_best_wire(Candidate candidate, const TrainOptions& options, const InputShape& input,
                          const StepCompute& compute, const Link& link, int ranks) {
-  const auto best_bucket = [&](Candidate variant) {
-    Candidate best = variant;
-    best.predicted_ms = INFINITY;
-    for (const double mb : {0.25, 1.0, 4.0, 16.0}) {
-      variant.step.bucket_mb = mb;
-      variant.predicted_ms = predicted_ms(variant, input, compute, link, ranks);
-      best = variant.predicted_ms < best.predicted_ms ? variant : best;
-    }
-    return best;
-  };
-  const Candidate narrow = best_bucket(candidate);
+  const Candidate narrow = predicted(candidate, input, compute, link, ranks);
   if (options.network.wire != "fp32") {
     return narrow;
   }
   constexpr double kNextToNothing = 1.01;
   candidate.network.wire = "fp32";
-  const Candidate exact = best_bucket(candidate);
+  const Candidate exact = predicted(candidate, input, compute, link, ranks);
   return exact.predicted_ms <= kNextToNothing * narrow.predicted_ms ? exact : narrow;
 }
 
@@ -201,11 +219,15 @@ ModeChoice choose_mode(const TrainOptions& options, const InputShape& input, at:
     const StepCompute compute = compute_alone(candidate, input, device, communicator);
     candidate = with_best_wire(candidate, options, input, compute, link, communicator.world_size());
   }
-  for (const std::size_t place : best_predicted(candidates)) {
+  for (const std::size_t place : agreed(worth_a_run(candidates), communicator)) {
     candidates[place].measured_ms = measured_ms(candidates[place], input, device, communicator);
   }
-  const Candidate& chosen = most_exact_of_fastest(candidates);
-  ModeChoice choice{.options = chosen.chosen(), .reasons = {describe(link)}};
+  const auto found = static_cast<std::size_t>(&most_exact_of_fastest(candidates) - candidates.data());
+  const Candidate& chosen = candidates[agreed({found}, communicator).front()];
+  ModeChoice choice{.options = chosen.chosen(), .reasons = {}};
+  if (communicator.world_size() > 1) {
+    choice.reasons.push_back(describe(link));
+  }
   for (const Candidate& candidate : candidates) {
     choice.reasons.push_back(describe_times(candidate));
   }

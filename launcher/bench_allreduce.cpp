@@ -13,6 +13,7 @@
 #include "comm/wire.hpp"
 #include "core/text.hpp"
 #include "launcher/consensus.hpp"
+#include "launcher/link_probe.hpp"
 #include "launcher/slowest.hpp"
 #include "launcher/train_options.hpp"
 
@@ -24,11 +25,15 @@ struct AllreduceOptions {
   std::vector<double> sizes_mb{0.01, 0.1, 1, 10, 50};
   std::vector<std::string> wires{"fp32", "bf16"};
   std::string algorithm = "ring";
-  std::string hierarchy = "auto";
+  std::string hierarchy = "off";
   std::int64_t repeats = 10;
   std::int64_t warmup = 2;
   double timeout_s = 300;
   bool json = false;
+
+  [[nodiscard]] std::chrono::milliseconds timeout() const {
+    return std::chrono::milliseconds(static_cast<std::int64_t>(timeout_s * 1000));
+  }
 
   void validate() const {
     for (const auto& wire : wires) {
@@ -71,10 +76,7 @@ struct Measurement {
 class Bench {
  public:
   Bench(const AllreduceOptions& options, Communicator& communicator)
-      : options_(options),
-        communicator_(communicator),
-        thread_(communicator,
-                std::chrono::milliseconds(static_cast<std::int64_t>(options.timeout_s * 1000))) {}
+      : options_(options), communicator_(communicator), thread_(communicator, options.timeout()) {}
 
   Measurement measure(double size_mb, WireType wire) {
     Measurement result{.numel = std::max<std::size_t>(1, std::lround(size_mb * 1e6 / wire_size(wire))),
@@ -153,14 +155,14 @@ void print_row(const Measurement& m, int ranks) {
 }
 
 void print_header(const AllreduceOptions& options, int ranks) {
-  std::cout << "AllReduce over " << ranks << " ranks, " << options.algorithm << ", medians of "
-            << options.repeats << " of the slowest rank; busbw is algbw * 2 (n - 1) / n\n"
+  std::cout << "AllReduce over " << ranks << " ranks, " << options.algorithm
+            << (options.hierarchy == "on" ? " of nodes" : "") << ", medians of " << options.repeats
+            << " of the slowest rank; busbw is algbw * 2 (n - 1) / n\n"
             << std::setw(12) << "MB" << std::setw(6) << "wire" << std::setw(12) << "ms" << std::setw(12)
             << "algbw GB/s" << std::setw(12) << "busbw GB/s" << std::setw(14) << "busbw Mbit/s" << '\n';
 }
 
-ExitCode bench_allreduce(const AllreduceOptions& options, const MpiSession& session,
-                         Communicator& communicator) {
+ExitCode bench_allreduce(AllreduceOptions options, const MpiSession& session, MpiCommunicator& communicator) {
   const int ranks = communicator.world_size();
   together(communicator, [&] {
     options.validate();
@@ -168,6 +170,7 @@ ExitCode bench_allreduce(const AllreduceOptions& options, const MpiSession& sess
       throw Error(ErrorKind::usage, concat(ranks, " ranks: sums are checked for up to ", kMostExactRanks));
     }
   });
+  options.hierarchy = settle_hierarchy(communicator, options.hierarchy, options.timeout()).value;
   const bool speaks = session.rank() == 0;
   if (speaks && !options.json) {
     print_header(options, ranks);
@@ -214,12 +217,8 @@ void add_bench_allreduce(CLI::App& bench, Action& action) {
   command->callback([o, &action] {
     action = [o](Arguments arguments) {
       choose_allreduce(parse_allreduce_algorithm(o->algorithm));
-      return on_all_ranks(
-          arguments,
-          [&](const MpiSession& session, Communicator& communicator, const Log&) {
-            return bench_allreduce(*o, session, communicator);
-          },
-          o->hierarchy);
+      return on_all_ranks(arguments, [&](const MpiSession& session, MpiCommunicator& communicator,
+                                         const Log&) { return bench_allreduce(*o, session, communicator); });
     };
   });
 }

@@ -9,6 +9,7 @@
 #include "launcher/bench_allreduce.hpp"
 #include "launcher/commands.hpp"
 #include "launcher/consensus.hpp"
+#include "launcher/link_probe.hpp"
 #include "launcher/resolved_options.hpp"
 #include "launcher/slowest.hpp"
 #include "launcher/step_timing.hpp"
@@ -44,8 +45,8 @@ struct BenchOptions {
 };
 
 /// Collective. Puts a choice in the place of --mode auto, in `options`, which `command` parses into.
-void settle_mode(CLI::App& command, const BenchOptions& options, at::Device device,
-                 Communicator& communicator, const Log& log) {
+void settle_mode(CLI::App& command, BenchOptions& options, at::Device device, Communicator& communicator,
+                 const Log& log) {
   const InputShape input{.channels = 3, .size = options.image_size, .classes = options.classes};
   const ModeChoice choice = choose_mode(options.training(), input, device, communicator, log);
   for (const std::string& reason : choice.reasons) {
@@ -57,8 +58,8 @@ void settle_mode(CLI::App& command, const BenchOptions& options, at::Device devi
 }
 
 /// `options` are what `command` has parsed into.
-ExitCode bench_step(CLI::App& command, const BenchOptions& options, const MpiSession& session,
-                    Communicator& communicator, const Log& log) {
+ExitCode bench_step(CLI::App& command, BenchOptions& options, const MpiSession& session,
+                    MpiCommunicator& communicator, const Log& log) {
   at::Device device = at::kCPU;
   together(communicator, [&] {
     options.validate();
@@ -67,6 +68,8 @@ ExitCode bench_step(CLI::App& command, const BenchOptions& options, const MpiSes
     make_current(device);
   });
   at::set_num_threads(options.step.threads > 0 ? options.step.threads : session.default_threads());
+  const auto timeout = reducer_config(options.network, options.step).timeout;
+  options.step.hierarchy = settle_hierarchy(communicator, options.step.hierarchy, timeout).value;
   if (options.training().chooses_mode()) {
     settle_mode(command, options, device, communicator, log);
   }
@@ -88,6 +91,7 @@ ExitCode bench_step(CLI::App& command, const BenchOptions& options, const MpiSes
                               {"slice_output_ratio", options.network.slice_output_ratio},
                               {"reduce", options.step.reduce},
                               {"bucket_mb", options.step.bucket_mb},
+                              {"hierarchy", options.step.hierarchy},
                               {"precision", options.step.precision},
                               {"wire", options.network.wire},
                               {"world_size", communicator.world_size()},
@@ -131,12 +135,10 @@ void add_bench_command(CLI::App& program, Action& action) {
   step->add_flag("--json", o->json, "One JSON object a line");
   step->callback([step, o, &action] {
     action = [step, o](Arguments arguments) {
-      return on_all_ranks(
-          arguments,
-          [&](const MpiSession& session, Communicator& communicator, const Log& log) {
-            return bench_step(*step, *o, session, communicator, log);
-          },
-          o->step.hierarchy);
+      return on_all_ranks(arguments,
+                          [&](const MpiSession& session, MpiCommunicator& communicator, const Log& log) {
+                            return bench_step(*step, *o, session, communicator, log);
+                          });
     };
   });
 }

@@ -1,9 +1,8 @@
 #pragma once
 
 #include <functional>
-#include <string>
 
-#include "comm/communicator.hpp"
+#include "comm/mpi_communicator.hpp"
 #include "core/error.hpp"
 #include "core/log.hpp"
 #include "launcher/mpi_session.hpp"
@@ -32,9 +31,9 @@ void add_inspect_command(CLI::App& program, Action& action);
 void add_export_command(CLI::App& program, Action& action);
 
 /// Runs `work` between MPI's start and end. An error that all ranks share is printed by rank 0, and all end
-/// in order; an error of one rank ends the others too. Returns the exit code. `hierarchy`: see --hierarchy.
+/// in order; an error of one rank ends the others too. Returns the exit code.
 [[nodiscard]] ExitCode on_all_ranks(
-    Arguments arguments, const std::function<ExitCode(const MpiSession&, Communicator&, const Log&)>& work,
-    const std::string& hierarchy = "auto");
+    Arguments arguments,
+    const std::function<ExitCode(const MpiSession&, MpiCommunicator&, const Log&)>& work);
 
 }  // namespace slicereduce

@@ -22,13 +22,12 @@ void keep_freed_memory() {
 }  // namespace
 
 ExitCode on_all_ranks(Arguments arguments,
-                      const std::function<ExitCode(const MpiSession&, Communicator&, const Log&)>& work,
-                      const std::string& hierarchy) {
+                      const std::function<ExitCode(const MpiSession&, MpiCommunicator&, const Log&)>& work) {
   keep_freed_memory();
   const MpiSession session(arguments.count, arguments.values);
   const Log log = Log::to_stderr(session.rank());
-  MpiCommunicator communicator(session.world(),
-                               hierarchy == "off" ? std::nullopt : node_to_reduce_on(session.world()));
+  MpiCommunicator communicator(session.world(), node_to_reduce_on(session.world()));
+  communicator.reduce_in_levels(false);  // until a command is told otherwise
   ExitCode code = ExitCode::done;
   try {
     code = work(session, communicator, log);

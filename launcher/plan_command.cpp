@@ -30,6 +30,7 @@ struct PlanOptions {
   double node_gbit = 40;
   std::string measured;
   std::string measured_dense;
+  bool fixed_buckets = false;  ///< --bucket-mb was given
   bool json = false;
 
   void validate() const {
@@ -71,7 +72,8 @@ std::vector<StepPrediction> predictions(const PlanOptions& options, const std::v
   for (std::int64_t ranks = 2; ranks <= 1024; ranks *= 2) {
     world_sizes.push_back(ranks);
   }
-  return predict_steps(layers, sending, ours, dense, cluster_of(options), world_sizes);
+  return predict_steps(layers, sending, ours, dense, cluster_of(options), world_sizes,
+                       options.fixed_buckets ? options.step.bucket_mb : 0);
 }
 
 nlohmann::ordered_json to_json(const LayerCost& cost, std::int64_t number_bytes) {
@@ -117,11 +119,12 @@ void print_table(const PlanOptions& options, const std::vector<LayerCost>& layer
 
 void print_predictions(const PlanOptions& options, const std::vector<StepPrediction>& steps) {
   std::cout << "\nA step, predicted from measured compute and links of " << options.link_gbit << " Gbit/s:\n"
-            << std::setw(10) << "workers" << std::setw(14) << "ours, ms" << std::setw(18) << "DDP bf16, ms"
-            << std::setw(10) << "faster" << '\n';
+            << std::setw(10) << "workers" << std::setw(14) << "ours, ms" << std::setw(14) << "buckets, MB"
+            << std::setw(18) << "DDP bf16, ms" << std::setw(10) << "faster" << '\n';
   for (const auto& step : steps) {
     std::cout << std::setw(10) << step.world_size << std::setprecision(1) << std::fixed << std::setw(14)
-              << step.ours_ms << std::setw(18) << step.ddp_ms << std::setprecision(2) << std::setw(9)
+              << step.ours_ms << std::setw(14) << std::setprecision(2) << step.bucket_mb << std::setw(18)
+              << std::setprecision(1) << step.ddp_ms << std::setprecision(2) << std::setw(9)
               << step.ddp_ms / step.ours_ms << "x\n";
   }
 }
@@ -166,8 +169,10 @@ ExitCode print_plan(PlanOptions options) {
   json["total"]["dense_bf16_allreduce_ms"] = allreduce_ms(options, dense_bytes / 2);
   json["total"]["dense_fp32_allreduce_ms"] = allreduce_ms(options, dense_bytes);
   for (const auto& step : steps) {
-    json["predictions"].push_back(
-        {{"world_size", step.world_size}, {"step_ms", step.ours_ms}, {"ddp_bf16_step_ms", step.ddp_ms}});
+    json["predictions"].push_back({{"world_size", step.world_size},
+                                   {"step_ms", step.ours_ms},
+                                   {"bucket_mb", step.bucket_mb},
+                                   {"ddp_bf16_step_ms", step.ddp_ms}});
   }
   std::cout << json.dump(2) << '\n';
   return ExitCode::done;
@@ -199,7 +204,10 @@ void add_plan_command(CLI::App& program, Action& action) {
       "--measured-dense", o->measured_dense,
       "The same of the dense network, for DDP; without it DDP gets this configuration's times");
   command->add_flag("--json", o->json, "One JSON object");
-  command->callback([o, &action] { action = [o](Arguments) { return print_plan(*o); }; });
+  command->callback([command, o, &action] {
+    o->fixed_buckets = command->get_option("--bucket-mb")->count() > 0;
+    action = [o](Arguments) { return print_plan(*o); };
+  });
 }
 
 }  // namespace slicereduce

@@ -1,6 +1,7 @@
 #include "launcher/step_prediction.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <ranges>
@@ -8,15 +9,20 @@
 
 #include "core/error.hpp"
 #include "core/text.hpp"
+#include "launcher/train_options.hpp"
 
 namespace slicereduce {
 
 namespace {
 
-/// PyTorch's defaults: buckets of 25 MiB, the first of 1 MiB.
-constexpr Sending kDdp{.wire = WireType::bf16,
-                       .capacity = {.bytes = 25LL << 20, .first_bytes = 1LL << 20, .last_bytes = 2},
-                       .dense = true};
+/// DDP counts a bucket's bytes in fp32, before its hook halves them, and starts with one of 1 MiB.
+Sending ddp_sending(double bucket_mb) {
+  const auto bytes = static_cast<std::int64_t>(bucket_mb * 1e6 / 2);
+  constexpr std::int64_t kFirst = 1LL << 19;
+  return {.wire = WireType::bf16,
+          .capacity = {.bytes = bytes, .first_bytes = std::min(bytes, kFirst), .last_bytes = 2},
+          .dense = true};
+}
 
 double milliseconds(const nlohmann::json& line, const std::string& key, const std::filesystem::path& path) {
   if (!line.contains(key) || !line[key].is_number() || !(line[key].get<double>() >= 0)) {
@@ -80,7 +86,9 @@ std::vector<BucketLoad> bucket_loads(std::span<const LayerCost> layers, const Se
         bytes[slot] < static_cast<double>(numels[slot]) * static_cast<double>(wire_size(sending.wire));
     load.bytes += bytes[slot];
     load.messages = has_factors ? 2 : load.messages;
-    load.ready = flops > 0 ? done[slot] / flops : 1;
+    // Gradients of earlier microbatches stay on the rank.
+    const double of_last = flops > 0 ? done[slot] / flops : 1;
+    load.ready = sending.overlaps ? 1 - (1 - of_last) / static_cast<double>(sending.microbatches) : 1;
   }
   return loads;
 }
@@ -91,15 +99,34 @@ double predict_step_ms(std::span<const LayerCost> layers, const Sending& sending
   return 1e3 * step_s(compute, buckets, [&](double bytes) { return allreduce_s(bytes, ranks, cluster); });
 }
 
+BestBucket best_bucket(std::span<const LayerCost> layers, Sending sending, const StepCompute& compute,
+                       const Cluster& cluster, std::int64_t ranks) {
+  BestBucket best{.mb = 0, .step_ms = INFINITY};
+  for (const double mb : kBucketSizes) {
+    sending.capacity = bucket_capacity(mb);
+    const double step_ms = predict_step_ms(layers, sending, compute, cluster, ranks);
+    best = step_ms < best.step_ms ? BestBucket{.mb = mb, .step_ms = step_ms} : best;
+  }
+  return best;
+}
+
 std::vector<StepPrediction> predict_steps(std::span<const LayerCost> layers, const Sending& sending,
                                           const StepCompute& ours, const StepCompute& dense,
-                                          const Cluster& cluster, std::span<const std::int64_t> world_sizes) {
+                                          const Cluster& cluster, std::span<const std::int64_t> world_sizes,
+                                          double bucket_mb) {
   const Cluster one_ring{.link = cluster.link};
   std::vector<StepPrediction> predictions;
   for (const std::int64_t ranks : world_sizes) {
-    predictions.push_back({.world_size = ranks,
-                           .ours_ms = predict_step_ms(layers, sending, ours, cluster, ranks),
-                           .ddp_ms = predict_step_ms(layers, kDdp, dense, one_ring, ranks)});
+    const BestBucket best =
+        bucket_mb > 0
+            ? BestBucket{.mb = bucket_mb, .step_ms = predict_step_ms(layers, sending, ours, cluster, ranks)}
+            : best_bucket(layers, sending, ours, cluster, ranks);
+    double ddp_ms = INFINITY;
+    for (const double mb : kBucketSizes) {
+      ddp_ms = std::min(ddp_ms, predict_step_ms(layers, ddp_sending(mb), dense, one_ring, ranks));
+    }
+    predictions.push_back(
+        {.world_size = ranks, .ours_ms = best.step_ms, .bucket_mb = best.mb, .ddp_ms = ddp_ms});
   }
   return predictions;
 }

@@ -1,17 +1,23 @@
 #include <ATen/Parallel.h>
+#include <torch/version.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <array>
 #include <csignal>
+#include <iterator>
 #include <random>
 
 #include "core/device.hpp"
+#include "core/digest.hpp"
 #include "core/text.hpp"
 #include "launcher/auto_mode.hpp"
 #include "launcher/commands.hpp"
 #include "launcher/consensus.hpp"
+#include "launcher/link_probe.hpp"
 #include "launcher/resolved_options.hpp"
 #include "launcher/trainer.hpp"
+#include "launcher/version.hpp"
 
 namespace slicereduce {
 
@@ -52,40 +58,83 @@ void drop_local_options(Facts& facts) {
   }
 }
 
-/// Collective. What the run that is resumed was told, or chose itself; nothing where none is.
-ChosenOptions choice_to_resume(const std::optional<std::filesystem::path>& resume, Communicator& communicator,
-                               const ChosenOptions& of_auto) {
+/// Collective. The options of the run that is resumed; nothing where none is.
+ChosenOptions options_to_resume(const std::optional<std::filesystem::path>& resume,
+                                Communicator& communicator) {
   std::string config;
   together(communicator, [&] {
     if (resume && communicator.rank() == 0) {
       config = load_checkpoint(*resume).manifest.options;
     }
   });
-  ChosenOptions saved = options_of_config(allgather_texts(communicator, config).front(), "train");
-  std::erase_if(saved, [&](const auto& option) { return !of_auto.contains(option.first); });
-  return saved;
+  return options_of_config(allgather_texts(communicator, config).front(), "train");
+}
+
+/// What the other run was told or chose itself, of what mode auto chooses.
+ModeChoice choice_of(const ChosenOptions& saved, const TrainOptions& options) {
+  for (const char* schedule : {"--mode-schedule", "--ratio-schedule"}) {
+    if (saved.contains(schedule)) {
+      throw Error(ErrorKind::usage, concat("the run to resume has ", schedule, " ", saved.at(schedule),
+                                           ", and mode auto has no schedule: resume it without --mode auto"));
+    }
+  }
+  ModeChoice choice{.options = auto_candidates(options).front().chosen(),
+                    .reasons = {"auto: as it was in the run that is resumed:"}};
+  for (auto& [option, value] : choice.options) {
+    if (const auto found = saved.find(option); found != saved.end()) {
+      value = found->second;
+    }
+    choice.reasons.front() += concat(" ", option, " ", value);
+  }
+  return choice;
+}
+
+/// Collective. Puts a choice in the place of --hierarchy auto.
+void settle_levels(CLI::App& command, const TrainOptions& options, const ChosenOptions& saved,
+                   RunRequest& request, MpiCommunicator& communicator) {
+  const auto timeout = reducer_config(options.network, options.step).timeout;
+  const bool stays = options.step.hierarchy == "auto" && saved.contains("--hierarchy");
+  const HierarchyChoice choice =
+      settle_hierarchy(communicator, stays ? saved.at("--hierarchy") : options.step.hierarchy, timeout);
+  set_options(command, {{"--hierarchy", choice.value}});
+  if (!choice.reason.empty()) {
+    request.notes.push_back(choice.reason);
+  }
 }
 
 /// Collective. Puts a choice in the place of --mode auto.
-void settle_mode(CLI::App& command, const TrainOptions& options, RunRequest& request,
-                 Communicator& communicator, const Log& log) {
-  ModeChoice choice{
-      .options = choice_to_resume(request.resume, communicator, auto_candidates(options).front().chosen()),
-      .reasons = {"auto: as it was in the run that is resumed"}};
-  if (choice.options.empty()) {
+void settle_mode(CLI::App& command, const TrainOptions& options, const ChosenOptions& saved,
+                 RunRequest& request, Communicator& communicator, const Log& log) {
+  ModeChoice choice;
+  if (saved.empty()) {
     const InputShape input{.channels = request.data.train->channels(),
                            .size = request.data.transform.image_size,
                            .classes = request.data.train->num_classes()};
     choice = choose_mode(options, input, request.device, communicator, log);
+  } else {
+    together(communicator, [&] { choice = choice_of(saved, options); });
   }
   set_options(command, choice.options);
-  request.notes = std::move(choice.reasons);
+  together(communicator, [&] { options.validate(); });  // with what a resumed run brings
+  std::ranges::copy(choice.reasons, std::back_inserter(request.notes));
+}
+
+/// What has to be the same before ranks compute anything together.
+Facts facts_of(const RunRequest& request) {
+  return {{"program version", kVersion},
+          {"LibTorch version", TORCH_VERSION},
+          {"device type", c10::DeviceTypeName(request.device.type())},
+          {"training data", to_hex(request.data.train->fingerprint())},
+          {"validation data", to_hex(request.data.validation->fingerprint())}};
 }
 
 /// `options` are what `command` has parsed into.
 ExitCode train(CLI::App& command, TrainOptions& options, const MpiSession& session,
-               Communicator& communicator, const Log& log) {
+               MpiCommunicator& communicator, const Log& log) {
   RunRequest request;
+  std::signal(SIGTERM, note_signal);
+  std::signal(SIGUSR1, note_signal);
+  request.stop_requested = [] { return signal_received != 0; };
   together(communicator, [&] {
     options.validate();
     refuse_beside_auto(command);
@@ -101,14 +150,14 @@ ExitCode train(CLI::App& command, TrainOptions& options, const MpiSession& sessi
   set_options(command, {{"--seed", std::to_string(agree_on_seed(options, request.resume, communicator))}});
   together(communicator,
            [&] { request.data = TrainingData::open(options.data, options.dataset, options.image_size); });
+  require_agreement(communicator, facts_of(request));
+  const ChosenOptions saved = options_to_resume(request.resume, communicator);
+  settle_levels(command, options, saved, request, communicator);
   if (options.chooses_mode()) {
-    settle_mode(command, options, request, communicator, log);
+    settle_mode(command, options, saved, request, communicator, log);
   }
   request.options = options;
   request.config = config_text(command);
-  request.stop_requested = [] { return signal_received != 0; };
-  std::signal(SIGTERM, note_signal);
-  std::signal(SIGUSR1, note_signal);
   return Trainer(std::move(request), communicator, log).run();
 }
 
@@ -120,12 +169,10 @@ void add_train_command(CLI::App& program, Action& action) {
   add_train_options(*command, *options);
   command->callback([command, options, &action] {
     action = [command, options](Arguments arguments) {
-      return on_all_ranks(
-          arguments,
-          [&](const MpiSession& session, Communicator& communicator, const Log& log) {
-            return train(*command, *options, session, communicator, log);
-          },
-          options->step.hierarchy);
+      return on_all_ranks(arguments,
+                          [&](const MpiSession& session, MpiCommunicator& communicator, const Log& log) {
+                            return train(*command, *options, session, communicator, log);
+                          });
     };
   });
 }

@@ -192,12 +192,17 @@ bool TrainOptions::uses(Mode mode) const {
   return scheduled || (starts_unscheduled && parse_mode(network.mode) == mode);
 }
 
+BucketCapacity bucket_capacity(double bucket_mb) {
+  const auto bytes = static_cast<std::int64_t>(bucket_mb * 1e6);
+  return {.bytes = bytes, .first_bytes = (bytes + 3) / 4, .last_bytes = (bytes + 7) / 8};
+}
+
 ReducerConfig reducer_config(const NetworkOptions& network, const StepOptions& step) {
-  const auto bytes = static_cast<std::int64_t>(step.bucket_mb * 1e6);
+  const BucketCapacity buckets = bucket_capacity(step.bucket_mb);
   return {.wire = parse_wire_type(network.wire),
-          .bucket_bytes = bytes,
-          .first_bucket_bytes = (bytes + 3) / 4,
-          .last_bucket_bytes = (bytes + 7) / 8,
+          .bucket_bytes = buckets.bytes,
+          .first_bucket_bytes = buckets.first_bytes,
+          .last_bucket_bytes = buckets.last_bytes,
           .overlap = step.overlap == "on",
           .timeout = std::chrono::milliseconds(static_cast<std::int64_t>(step.timeout_s * 1000))};
 }
@@ -297,13 +302,16 @@ void add_reduction_options(CLI::App& app, StepOptions& o) {
 }
 
 void add_hierarchy_option(CLI::App& app, std::string& hierarchy) {
-  app.add_option("--hierarchy", hierarchy,
-                 "auto: where nodes have several workers, reduce on each node first, then one worker a node "
-                 "over the network; off: one ring of all workers")
+  app.add_option(
+         "--hierarchy", hierarchy,
+         "on: where nodes have several workers, reduce on each node first, then one worker a node over "
+         "the network; off: one ring of all workers; auto: the faster one, by measurement")
       ->group("Step");
 }
 
-void validate_hierarchy(const std::string& hierarchy) { one_of(hierarchy, {"auto", "off"}, "--hierarchy"); }
+void validate_hierarchy(const std::string& hierarchy) {
+  one_of(hierarchy, {"auto", "on", "off"}, "--hierarchy");
+}
 
 void add_step_options(CLI::App& app, StepOptions& o) {
   constexpr const char* kGroup = "Step";

@@ -116,6 +116,8 @@ struct TrainOptions {
   void validate_auto() const;
 };
 
+/// Buckets of --bucket-mb: the first and the last are smaller.
+[[nodiscard]] BucketCapacity bucket_capacity(double bucket_mb);
 /// What the options mean to the parts of a step.
 [[nodiscard]] ReducerConfig reducer_config(const NetworkOptions& network, const StepOptions& step);
 [[nodiscard]] TrainingStepConfig training_step_config(const StepOptions& step);

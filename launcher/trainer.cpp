@@ -1,7 +1,5 @@
 #include "launcher/trainer.hpp"
 
-#include <torch/version.h>
-
 #include "core/digest.hpp"
 #include "core/text.hpp"
 #include "launcher/parts.hpp"
@@ -31,7 +29,7 @@ Trainer::Trainer(RunRequest request, Communicator& communicator, Log log)
       checkpoints_(directory_.checkpoints(), options_.keep),
       data_(request_.data) {
   together(communicator_, [this] { load(); });
-  require_all_alike();
+  require_agreement(communicator_, {{"weights at the start", to_hex(state_->network.weights_digest())}});
   together(communicator_, [this] { open_run(); });
 }
 
@@ -62,17 +60,6 @@ void Trainer::load() {
   const LoaderConfig loading{.threads = options_.workers, .prefetch_batches = 4, .seed = *options_.seed};
   loader_ = std::make_unique<Loader>(*data_.train, data_.transform, loading);
   validation_loader_ = std::make_unique<Loader>(*data_.validation, data_.transform, loading);
-}
-
-void Trainer::require_all_alike() {
-  Facts facts = request_.facts;
-  facts["program version"] = kVersion;
-  facts["LibTorch version"] = TORCH_VERSION;
-  facts["device type"] = c10::DeviceTypeName(request_.device.type());
-  facts["training data"] = to_hex(data_.train->fingerprint());
-  facts["validation data"] = to_hex(data_.validation->fingerprint());
-  facts["weights at the start"] = to_hex(state_->network.weights_digest());
-  require_agreement(communicator_, facts);
 }
 
 void Trainer::open_run() {
@@ -312,7 +299,7 @@ void Trainer::write_summary() {
                                             .wire_bytes_per_step = wire_bytes_per_step_,
                                             .images = images_,
                                             .train_s = train_seconds_,
-                                            .wall_s = seconds_since(started_)}));
+                                            .wall_s = seconds_since(request_.started)}));
     }
   });
 }

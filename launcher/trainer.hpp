@@ -29,13 +29,13 @@ namespace slicereduce {
 /// How a run was asked for, beyond the options as values.
 struct RunRequest {
   TrainOptions options;                         ///< `seed` is set, the same on all ranks
-  Facts facts;                                  ///< the options by name, for ranks to compare
   std::string config;                           ///< the text of config.toml
   std::optional<std::filesystem::path> resume;  ///< the checkpoint to go on from, the same on all ranks
   std::vector<std::string> notes;               ///< for the run's log, from before there was one
   std::function<bool()> stop_requested;         ///< by a signal to this process
   TrainingData data;                            ///< the same on all ranks
   at::Device device = at::kCPU;                 ///< of this rank
+  std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
 };
 
 /// A training run on one rank.
@@ -51,7 +51,6 @@ class Trainer {
  private:
   // Start
   void load();
-  void require_all_alike();
   void open_run();
 
   // Steps
@@ -99,7 +98,6 @@ class Trainer {
   std::int64_t wire_bytes_per_step_ = 0;
   std::optional<Accuracy> sampled_;  // of the last evaluation
   std::optional<Accuracy> dense_;
-  std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
 };
 
 /// Collective. The file that --resume means, agreed by all ranks; nothing where a run starts afresh.

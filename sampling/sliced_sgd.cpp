@@ -113,6 +113,7 @@ void SlicedSgd::update_block(const Block& block, const Gradient& gradient, doubl
     update_block(block, [=](std::int64_t row) { return numbers + row * width; }, lr);
   };
   if (gradient.has_factors()) {
+    require(gradient.right.size(1) == width, "a gradient's factors have another shape than its plan");
     std::vector<float> buffer(width);
     const auto multiplied_row = [&](std::int64_t row) {
       factored_row(gradient, row, buffer.data());

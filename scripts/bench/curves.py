@@ -1,5 +1,5 @@
-"""Draws accuracy over training time: a line for each contender, its mean over seeds, and a band from worst to
-best."""
+"""Draws curves, a line for each contender: accuracy over training time, its mean over seeds, and a band from
+worst to best; or predicted step time over the number of workers."""
 
 import statistics
 from pathlib import Path
@@ -31,5 +31,24 @@ def draw(path: Path, results: dict[str, list[dict]], title: str) -> None:
     axes.set(xlabel="seconds of training", ylabel="top-1, %", title=title, xlim=(0, None))
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right", fontsize="small")
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+
+
+def draw_predictions(path: Path, curves: dict[str, dict[int, float]], title: str) -> None:
+    """`curves`: of each contender a step's milliseconds by number of workers."""
+    figure, axes = plt.subplots(figsize=(9, 5.5))
+    for name, steps in curves.items():
+        style = "-" if name.startswith("slicereduce") else "--"
+        axes.plot(list(steps), list(steps.values()), style, marker="o", markersize=4, label=name)
+    workers = sorted({number for steps in curves.values() for number in steps})
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.set_xticks(workers, [f"{number:,}" for number in workers])
+    axes.yaxis.set_major_formatter(mpl.ticker.LogFormatter())  # 1000, not 10 to the third
+    axes.yaxis.set_minor_formatter(mpl.ticker.LogFormatter())
+    axes.set(xlabel="workers", ylabel="predicted step, ms", title=title)
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(loc="upper left", fontsize="small")
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})

@@ -72,6 +72,14 @@ TEST(AutoCandidates, AreOptionsThatAreValid) {
   }
 }
 
+TEST(AutoCandidates, AreWrittenAsTheNumbersThatTheyAre) {
+  TrainOptions options = auto_options(1.0 / 3);
+  options.network.size.ratio = 1.0 / 3;
+  for (const Candidate& candidate : auto_candidates(options)) {
+    EXPECT_EQ(std::stod(candidate.chosen().at("--sample-ratio")), candidate.network.size.ratio);
+  }
+}
+
 Candidate best_of_dense(const TrainOptions& options, const Link& link) {
   const InputShape input{.channels = 3, .size = 32, .classes = 10};
   const StepCompute compute{.before_s = 0.01, .backward_s = 0.02, .after_s = 0.005};
@@ -137,6 +145,17 @@ TEST(MeasureLink, IsTheSameOnAllRanks) {
     EXPECT_EQ(link.bytes_per_s, links[0].bytes_per_s);
     EXPECT_EQ(link.latency_s, links[0].latency_s);
   }
+}
+
+TEST(ChooseMode, OfOneRankSpeaksOfNoLink) {
+  TrainOptions options = auto_options();
+  options.step.batch_size = 2;
+  testing::run_ranks(1, [&](Communicator& communicator) {
+    const ModeChoice choice =
+        choose_mode(options, {.channels = 1, .size = 8, .classes = 3}, at::kCPU, communicator, Log::silent());
+    EXPECT_EQ(choice.reasons.size(), 1 + auto_candidates(options).size());
+    EXPECT_EQ(choice.reasons.front().find("auto: dense"), 0U) << choice.reasons.front();
+  });
 }
 
 TEST(ChooseMode, IsTheSameOnAllRanksAndGivesItsReasons) {

@@ -62,18 +62,27 @@ class BadInput(ProgramTest):
         self.assertIn("--lr: '0.1' on rank 0; '0.2' on rank 1", result.stderr)
         self.assertFalse(self.run_dir.exists())
 
+    def test_ranks_started_with_different_hierarchies(self) -> None:
+        one = [PROGRAM, *self.options("--hierarchy", "on")]
+        other = [PROGRAM, *self.options("--hierarchy", "off")]
+        result = run([*mpirun(1), *one, ":", "-np", "1", *other])
+        self.assertEqual(result.returncode, 2, result.stderr)
+        self.assertIn("--hierarchy: 'off' on rank 1; 'on' on rank 0", result.stderr)
+
     def test_ranks_with_different_data(self) -> None:
         other_data = self.folder / "other"
         other_data.mkdir()
         write_idx(other_data, "train", 320, 3)
         write_idx(other_data, "t10k", 51, 2)
-        one = [PROGRAM, *self.options()]
-        other = [PROGRAM, *self.options(data=other_data)]
-        result = run([*mpirun(1), *one, ":", "-np", "1", *other])
-        self.assertEqual(result.returncode, 2, result.stderr)
-        self.assertIn("training data:", result.stderr)
-        self.assertNotIn("validation data:", result.stderr)
-        self.assertFalse(self.run_dir.exists())
+        for mode in ("compact", "auto"):
+            one = [PROGRAM, *self.options("--mode", mode)]
+            other = [PROGRAM, *self.options("--mode", mode, data=other_data)]
+            result = run([*mpirun(1), *one, ":", "-np", "1", *other])
+            self.assertEqual(result.returncode, 2, result.stderr)
+            self.assertIn("training data:", result.stderr)
+            self.assertNotIn("validation data:", result.stderr)
+            self.assertNotIn("auto: timing", result.stderr)
+            self.assertFalse(self.run_dir.exists())
 
 
 if __name__ == "__main__":

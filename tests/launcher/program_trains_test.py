@@ -101,6 +101,13 @@ class Training(ProgramTest):
         drop = re.compile(r"stop-after.*")
         self.assertEqual(drop.sub("", resumed), drop.sub("", config))
 
+    def test_mode_auto_does_not_go_on_with_a_schedule(self) -> None:
+        options = ("--seed", "5", "--steps", "12")
+        self.train(*options, "--mode-schedule", "0:compact,1:dense", "--stop-after", "5", code=3)
+        result = run([PROGRAM, *self.options(*options, "--mode", "auto")])
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("--mode-schedule 0:compact,1:dense", result.stderr)
+
     def test_same_bits_with_any_number_of_loader_threads(self) -> None:
         digests = set()
         for workers in ("0", "1", "4"):

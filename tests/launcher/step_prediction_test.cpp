@@ -4,6 +4,7 @@
 
 #include <fstream>
 
+#include "launcher/train_options.hpp"
 #include "models/cost.hpp"
 #include "tests/support/expect_error.hpp"
 #include "tests/support/temporary_folder.hpp"
@@ -43,6 +44,31 @@ TEST(BucketLoads, OfFactorsAreAsManyAsOfTheWhole) {
   EXPECT_EQ(loads[0].bytes, 80);
   EXPECT_EQ(loads[0].messages, 2);
   EXPECT_EQ(loads[1].messages, 1);
+}
+
+TEST(BucketLoads, AreReadyInTheLastMicrobatch) {
+  Sending sending{
+      .wire = WireType::fp32, .capacity = {.bytes = 4, .first_bytes = 4, .last_bytes = 4}, .microbatches = 4};
+  EXPECT_EQ(bucket_loads(kLayers, sending)[0].ready, 1 - 0.5 / 4);
+  sending.overlaps = false;
+  EXPECT_EQ(bucket_loads(kLayers, sending)[0].ready, 1);
+}
+
+TEST(PredictSteps, TakeTheBestBucketUnlessTold) {
+  std::vector<LayerCost> layers = kLayers;
+  layers[1].numel = layers[1].kept_numel = layers[1].dense_numel = 3'000'000;
+  const Sending sending{.wire = WireType::fp32, .capacity = bucket_capacity(0.25)};
+  const StepCompute compute{.before_s = 0, .backward_s = 0.01, .after_s = 0};
+  const std::vector<std::int64_t> world_sizes{8};
+  for (const double latency_s : {0.0, 0.1}) {
+    const Cluster cluster{.link = {.bytes_per_s = 1e9, .latency_s = latency_s}};
+    const auto told = predict_steps(layers, sending, compute, compute, cluster, world_sizes, 0.25).front();
+    const auto best = predict_steps(layers, sending, compute, compute, cluster, world_sizes).front();
+    EXPECT_EQ(told.bucket_mb, 0.25);
+    EXPECT_LE(best.ours_ms, told.ours_ms);
+    EXPECT_EQ(best.ours_ms, best_bucket(layers, sending, compute, cluster, 8).step_ms);
+    EXPECT_DOUBLE_EQ(told.ours_ms, predict_step_ms(layers, sending, compute, cluster, 8));
+  }
 }
 
 TEST(PredictSteps, AddsWhatIsLeftOfTheAllreduce) {

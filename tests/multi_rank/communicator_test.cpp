@@ -26,17 +26,27 @@ TEST_P(MpiContract, HoldsInPieces) {
   communicator.close();
 }
 
-/// Two ranks a node; with three ranks one node has a single one.
-int two_a_node() {
+int world_rank() {
   int rank = -1;
   EXPECT_EQ(MPI_Comm_rank(MPI_COMM_WORLD, &rank), MPI_SUCCESS);
-  return rank / 2;
+  return rank;
+}
+
+/// With three ranks one node has a single one.
+int two_a_node() { return world_rank() / 2; }
+
+/// Neighbours on one node, ranks dealt to two nodes in turn, a node of one and the rest, a single node.
+std::vector<int> nodes_of_this_rank() {
+  const int rank = world_rank();
+  return {two_a_node(), rank % 2, rank == 0 ? 0 : 1, 0};
 }
 
 TEST_P(MpiContract, HoldsInTwoLevels) {
-  MpiCommunicator communicator(MPI_COMM_WORLD, two_a_node());
-  GetParam().run(communicator);
-  communicator.close();
+  for (const int node : nodes_of_this_rank()) {
+    MpiCommunicator communicator(MPI_COMM_WORLD, node);
+    GetParam().run(communicator);
+    communicator.close();
+  }
 }
 
 TEST_P(MpiContract, HoldsInTwoLevelsInPieces) {
@@ -110,6 +120,40 @@ TEST(MpiCommunicator, ReducesOnAThreadBesideBlockingCalls) {
   reduce_on_a_thread_beside_blocking_calls(flat);
   MpiCommunicator in_two_levels(MPI_COMM_WORLD, two_a_node());
   reduce_on_a_thread_beside_blocking_calls(in_two_levels);
+}
+
+/// Even ranks start two and wait for the second; odd ones start the second when they have the first. Whoever
+/// is on a node with another has to help what it does not wait for.
+TEST(MpiCommunicator, TwoLevelsMoveWhatNobodyWaitsForHere) {
+  for (const int node : nodes_of_this_rank()) {
+    MpiCommunicator communicator(MPI_COMM_WORLD, node);
+    testing::EncodedNumbers first(testing::integers(70'001, communicator.rank()), WireType::fp32);
+    testing::EncodedNumbers second(testing::integers(501, communicator.rank()), WireType::fp32);
+    auto pending = communicator.start_allreduce(first.buffer());
+    if (communicator.rank() % 2 == 1) {
+      testing::finish(*pending);
+    }
+    auto later = communicator.start_allreduce(second.buffer());
+    testing::finish(*later);
+    testing::finish(*pending);
+    EXPECT_EQ(first.values(), testing::summed_integers(70'001, communicator.world_size()));
+    EXPECT_EQ(second.values(), testing::summed_integers(501, communicator.world_size()));
+    pending.reset();
+    later.reset();
+    communicator.close();
+  }
+}
+
+TEST(MpiCommunicator, ReducesAsOneRingAgainWhenToldSo) {
+  MpiCommunicator communicator(MPI_COMM_WORLD, two_a_node());
+  EXPECT_TRUE(communicator.has_levels());
+  for (const bool in_levels : {false, true, false}) {
+    communicator.reduce_in_levels(in_levels);
+    testing::EncodedNumbers numbers(testing::integers(1001, communicator.rank()), WireType::bf16);
+    testing::finish(*communicator.start_allreduce(numbers.buffer()));
+    EXPECT_EQ(numbers.values(), testing::summed_integers(1001, communicator.world_size()));
+  }
+  communicator.close();
 }
 
 /// Ranks that wait for them in different orders, the last one first.

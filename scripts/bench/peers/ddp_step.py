@@ -43,6 +43,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--warmup", type=int, default=5, help="steps before them")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="bf16: CPU autocast")
     parser.add_argument("--hook", default="none", metavar="none|bf16|fp16|powersgd-RANK")
+    parser.add_argument("--bucket-mb", type=float, default=25, help="DDP's bucket_cap_mb, but for PowerSGD")
     parser.add_argument("--threads", type=int, default=1, help="intra-op threads per rank")
     parser.add_argument("--sgd", choices=("foreach", "fused"), default="fused")
     chosen = parser.parse_args()
@@ -69,10 +70,11 @@ def powersgd_rank(hook: str) -> int:
     return int(rank) if name == "powersgd" and rank.isdigit() else 0
 
 
-def replicate(model: torch.nn.Module, hook: str) -> DistributedDataParallel:
+def replicate(model: torch.nn.Module, hook: str, bucket_mb: float) -> DistributedDataParallel:
     # PowerSGD's hook starts its second AllReduce inside a callback; with several buckets the ranks'
     # orders differ and gloo deadlocks. One bucket can't.
-    bucket_mb = 2000 if powersgd_rank(hook) else 25
+    if powersgd_rank(hook):
+        bucket_mb = 2000
     # Batch norm's statistics needn't travel at every step, and ours don't.
     replica = DistributedDataParallel(
         model, gradient_as_bucket_view=True, broadcast_buffers=False, bucket_cap_mb=bucket_mb
@@ -172,7 +174,7 @@ def measure(chosen: argparse.Namespace) -> None:
     torch.manual_seed(0)
     model = torchvision.models.get_model(chosen.arch, num_classes=chosen.num_classes)
     model = model.to(memory_format=torch.channels_last)
-    times, wire_bytes = timed_steps(replicate(model, chosen.hook), chosen, dist.get_rank())
+    times, wire_bytes = timed_steps(replicate(model, chosen.hook, chosen.bucket_mb), chosen, dist.get_rank())
     dist.all_reduce(times, dist.ReduceOp.MAX)
     memory = torch.tensor(peak_memory_bytes())
     dist.all_reduce(memory, dist.ReduceOp.MAX)
