@@ -27,14 +27,70 @@ SLICEREDUCE_FOR_EACH_X86 void add_multiple(float* __restrict out, const float* _
   }
 }
 
-template <typename Work>
-void for_rows(const Gradient& gradient, const Work& work) {
-  const std::int64_t row_work = gradient.right.numel();
-  const std::int64_t grain = std::max<std::int64_t>(1, at::internal::GRAIN_SIZE / row_work);
-  at::parallel_for(0, gradient.left.size(1), grain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t row = begin; row < end; ++row) {
-      work(row);
+template <typename Number>
+void add_loop(float* __restrict out, const Number* __restrict added, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    out[i] += static_cast<float>(added[i]);
+  }
+}
+
+SLICEREDUCE_FOR_EACH_X86 void add(float* out, const float* added, std::int64_t count) {
+  add_loop(out, added, count);
+}
+
+SLICEREDUCE_FOR_EACH_X86 void add(float* out, const at::BFloat16* added, std::int64_t count) {
+  add_loop(out, added, count);
+}
+
+/// The factors of a gradient in host memory.
+struct Factors {
+  explicit Factors(const Gradient& gradient)
+      : rank(gradient.left.size(0)),
+        rows(gradient.left.size(1)),
+        columns(gradient.right.size(1)),
+        left(gradient.left.const_data_ptr<float>()),
+        right(gradient.right.const_data_ptr<float>()) {}
+
+  template <typename Work>
+  void for_each_row(const Work& work) const {
+    const std::int64_t grain = std::max<std::int64_t>(1, at::internal::GRAIN_SIZE / (rank * columns));
+    at::parallel_for(0, rows, grain, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t row = begin; row < end; ++row) {
+        work(row);
+      }
+    });
+  }
+
+  void set_row(std::int64_t row, float* out) const {
+    set_multiple(out, right, left[row], columns);
+    for (std::int64_t k = 1; k < rank; ++k) {
+      add_multiple(out, right + k * columns, left[k * rows + row], columns);
     }
+  }
+
+  void subtract_row(std::int64_t row, float* out) const {
+    for (std::int64_t k = 0; k < rank; ++k) {
+      add_multiple(out, right + k * columns, -left[k * rows + row], columns);
+    }
+  }
+
+  std::int64_t rank;
+  std::int64_t rows;
+  std::int64_t columns;
+  const float* left;
+  const float* right;
+};
+
+void require_size(const at::Tensor& matrix, const Gradient& gradient) {
+  require(matrix.is_contiguous() && matrix.numel() == gradient.numel(),
+          "factors are subtracted from a matrix of another size");
+}
+
+template <typename Number>
+void subtract_and_add(float* out, const Factors& factors, const Number* added) {
+  factors.for_each_row([&](std::int64_t row) {
+    factors.subtract_row(row, out + row * factors.columns);
+    add(out + row * factors.columns, added + row * factors.columns, factors.columns);
   });
 }
 
@@ -46,44 +102,44 @@ at::Tensor Gradient::dense() const {
   if (!has_factors()) {
     return values;
   }
-  const at::Tensor all = at::empty({left.size(1), right.size(1)}, left.options());
+  const Factors factors(*this);
+  const at::Tensor all = at::empty({factors.rows * factors.columns}, left.options());
   auto* out = all.mutable_data_ptr<float>();
-  for_rows(*this, [&](std::int64_t row) { factored_row(*this, row, out + row * right.size(1)); });
-  return all.view({-1});
+  factors.for_each_row([&](std::int64_t row) { factors.set_row(row, out + row * factors.columns); });
+  return all;
 }
 
 void factored_row(const Gradient& gradient, std::int64_t row, float* out) {
-  const std::int64_t rank = gradient.left.size(0);
-  const std::int64_t rows = gradient.left.size(1);
-  const std::int64_t columns = gradient.right.size(1);
-  const auto* left = gradient.left.const_data_ptr<float>();
-  const auto* right = gradient.right.const_data_ptr<float>();
-  set_multiple(out, right, left[row], columns);
-  for (std::int64_t k = 1; k < rank; ++k) {
-    add_multiple(out, right + k * columns, left[k * rows + row], columns);
-  }
+  Factors(gradient).set_row(row, out);
 }
 
 void subtract_factored(const at::Tensor& matrix, const Gradient& gradient) {
-  const std::int64_t rank = gradient.left.size(0);
-  const std::int64_t rows = gradient.left.size(1);
-  const std::int64_t columns = gradient.right.size(1);
-  require(matrix.is_contiguous() && matrix.numel() == gradient.numel(),
-          "factors are subtracted from a matrix of another size");
+  require_size(matrix, gradient);
   if (!matrix.is_cpu()) {
     // Where the matrix is: what a rank owes is its own, and need not be the same bits on all of them.
-    matrix.view({rows, columns})
-        .addmm_(gradient.left.to(matrix.device()).t(), gradient.right.to(matrix.device()), 1, -1);
+    const at::Tensor left = gradient.left.to(matrix.device());
+    matrix.view({left.size(1), -1}).addmm_(left.t(), gradient.right.to(matrix.device()), 1, -1);
     return;
   }
-  const auto* left = gradient.left.const_data_ptr<float>();
-  const auto* right = gradient.right.const_data_ptr<float>();
+  const Factors factors(gradient);
   auto* out = matrix.mutable_data_ptr<float>();
-  for_rows(gradient, [&](std::int64_t row) {
-    for (std::int64_t k = 0; k < rank; ++k) {
-      add_multiple(out + row * columns, right + k * columns, -left[k * rows + row], columns);
-    }
-  });
+  factors.for_each_row([&](std::int64_t row) { factors.subtract_row(row, out + row * factors.columns); });
+}
+
+void subtract_factored_and_add(const at::Tensor& matrix, const Gradient& gradient, const at::Tensor& added) {
+  if (!gradient.has_factors()) {
+    matrix.add_(added.view(matrix.sizes()));
+    return;
+  }
+  require_size(matrix, gradient);
+  require(added.is_contiguous() && added.numel() == matrix.numel(), "a gradient of another size is added");
+  const Factors factors(gradient);
+  auto* out = matrix.mutable_data_ptr<float>();
+  if (added.scalar_type() == at::kBFloat16) {
+    subtract_and_add(out, factors, added.const_data_ptr<at::BFloat16>());
+  } else {
+    subtract_and_add(out, factors, added.const_data_ptr<float>());
+  }
 }
 
 }  // namespace slicereduce

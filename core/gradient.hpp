@@ -32,4 +32,8 @@ void factored_row(const Gradient& gradient, std::int64_t row, float* out);
 /// matrix -= left^T right, for a contiguous float `matrix` of so many rows and columns.
 void subtract_factored(const at::Tensor& matrix, const Gradient& gradient);
 
+/// matrix = (matrix - left^T right) + added in one pass over host memory: the bits of the one after the
+/// other. `added` is float or bfloat16, contiguous, of the same size; `gradient` has factors, or is nothing.
+void subtract_factored_and_add(const at::Tensor& matrix, const Gradient& gradient, const at::Tensor& added);
+
 }  // namespace slicereduce

@@ -167,17 +167,16 @@ ChosenOptions Candidate::chosen() const {
 std::vector<Candidate> auto_candidates(const TrainOptions& options) {
   const bool cuts = can_cut(options.network);
   std::vector<Candidate> candidates;
-  const auto add_whole_network = [&](const std::string& reduce) {
-    candidates.push_back(candidate_of(options, "dense", options.network.size.ratio, reduce));
-    if (cuts) {
-      candidates.push_back(candidate_of(options, "feedback", options.network.size.ratio, reduce));
-    }
+  const auto add = [&](const std::string& mode, double ratio) {
+    candidates.push_back(candidate_of(options, mode, ratio, "slices"));
+    candidates.push_back(candidate_of(options, mode, ratio, "powersgd"));
   };
-  add_whole_network("slices");
-  add_whole_network("powersgd");
+  add("dense", options.network.size.ratio);
+  if (cuts) {
+    add("feedback", options.network.size.ratio);  // factors of all come nearer to it than a part of it
+  }
   for (const double ratio : compact_ratios(options.auto_ratio)) {
-    candidates.push_back(candidate_of(options, "compact", ratio, "slices"));
-    candidates.push_back(candidate_of(options, "compact", ratio, "powersgd"));
+    add("compact", ratio);
   }
   return candidates;
 }

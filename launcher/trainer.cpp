@@ -144,20 +144,20 @@ Batch Trainer::next_batch(double& waited_ms) {
   return *std::move(batch);
 }
 
-std::vector<Microbatch> Trainer::microbatches(const Batch& batch) const {
-  std::vector<Microbatch> parts;
-  for (const auto& [first, size] : even_parts(batch.labels.numel(), options_.step.batch_size)) {
-    const at::Tensor images = batch.images.narrow(0, first, size).to(request_.device);
-    parts.push_back({.images = normalize(images, data_.normalization),
-                     .labels = batch.labels.narrow(0, first, size).to(request_.device),
-                     .weight = static_cast<double>(size * communicator_.world_size()) /
-                               static_cast<double>(batch.global_count)});
-  }
-  return parts;
+MicrobatchSource Trainer::microbatches(const Batch& batch) const {
+  const auto parts = even_parts(batch.labels.numel(), options_.step.batch_size);
+  return {parts.size(), [this, parts, &batch](std::size_t part) {
+            const auto& [first, size] = parts.at(part);
+            const at::Tensor images = batch.images.narrow(0, first, size).to(request_.device);
+            return Microbatch{.images = normalize(images, data_.normalization),
+                              .labels = batch.labels.narrow(0, first, size).to(request_.device),
+                              .weight = static_cast<double>(size * communicator_.world_size()) /
+                                        static_cast<double>(batch.global_count)};
+          }};
 }
 
 StepResult Trainer::run_step(const StepPlans& plans, const Batch& batch, double lr) {
-  const std::vector<Microbatch> parts = microbatches(batch);
+  const MicrobatchSource parts = microbatches(batch);
   const bool wants_stop = request_.stop_requested();
   const auto result = step_->run(plans, parts, lr, wants_stop);
   if (result) {

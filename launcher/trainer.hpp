@@ -56,8 +56,8 @@ class Trainer {
   // Steps
   void train_step();
   [[nodiscard]] Batch next_batch(double& waited_ms);
-  /// Of at most --batch-size images each.
-  [[nodiscard]] std::vector<Microbatch> microbatches(const Batch& batch) const;
+  /// Of at most --batch-size images each; `batch` outlives them.
+  [[nodiscard]] MicrobatchSource microbatches(const Batch& batch) const;
   [[nodiscard]] StepResult run_step(const StepPlans& plans, const Batch& batch, double lr);
   void settle_dispute();
   void check_replicas();

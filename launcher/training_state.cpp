@@ -144,17 +144,19 @@ void TrainingState::restore_debts(const Checkpoint& checkpoint, const std::strin
   if (!memory) {
     memory.emplace(network.parameters().size());  // what is owed is paid, whatever this run's mode
   }
-  for (std::size_t p = 0; p < network.parameters().size(); ++p) {
+  const std::span<at::Tensor> debts = memory->owed();
+  for (std::size_t p = 0; p < debts.size(); ++p) {
     const at::Tensor owed = share_of_owed(checkpoint.owed, network.layout().parameters[p].name,
                                           checkpoint.manifest.world_size, rank, world_size);
-    memory->owed()[p] = owed.defined() ? owed.to(network.device()) : owed;
+    debts[p] = owed.defined() ? owed.to(network.device()) : owed;
   }
 }
 
-StateDict TrainingState::debts(Communicator& communicator) const {
+StateDict TrainingState::debts(Communicator& communicator) {
   StateDict all;
-  for (std::size_t p = 0; memory && p < memory->owed().size(); ++p) {
-    const at::Tensor& owed = memory->owed()[p];
+  const std::span<const at::Tensor> debts = memory ? memory->owed() : std::span<at::Tensor>();
+  for (std::size_t p = 0; p < debts.size(); ++p) {
+    const at::Tensor& owed = debts[p];
     if (!owed.defined()) {
       continue;  // on all ranks: it follows from plans, which they share
     }
@@ -171,7 +173,7 @@ StateDict TrainingState::debts(Communicator& communicator) const {
   return all;
 }
 
-Checkpoint TrainingState::checkpoint(Manifest manifest, Communicator& communicator) const {
+Checkpoint TrainingState::checkpoint(Manifest manifest, Communicator& communicator) {
   const Layout& layout = network.layout();
   manifest.arch = layout.architecture.name;
   manifest.coupling = to_string(layout.coupling);

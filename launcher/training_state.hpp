@@ -47,7 +47,7 @@ struct TrainingState {
   void restore(const Checkpoint& checkpoint, const std::string& where, int rank = 0, int world_size = 1);
   /// Collective. Rank 0's is whole; the others' lacks what they owe. `manifest` says what this state doesn't
   /// know; the rest of it is filled in here.
-  [[nodiscard]] Checkpoint checkpoint(Manifest manifest, Communicator& communicator) const;
+  [[nodiscard]] Checkpoint checkpoint(Manifest manifest, Communicator& communicator);
 
   Network network;
   SlicedSgd sgd;
@@ -63,7 +63,7 @@ struct TrainingState {
   StepOptions step_options_;
 
   void restore_debts(const Checkpoint& checkpoint, const std::string& where, int rank, int world_size);
-  [[nodiscard]] StateDict debts(Communicator& communicator) const;
+  [[nodiscard]] StateDict debts(Communicator& communicator);
 };
 
 }  // namespace slicereduce

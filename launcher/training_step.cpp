@@ -62,7 +62,7 @@ std::size_t TrainingStep::slot(std::size_t parameter) const {
   return network_.parameters().size() - 1 - parameter;
 }
 
-std::optional<StepResult> TrainingStep::run(const StepPlans& plans, std::span<const Microbatch> batches,
+std::optional<StepResult> TrainingStep::run(const StepPlans& plans, const MicrobatchSource& batches,
                                             double lr, bool wants_stop) {
   StepResult result = interrupted_.value_or(StepResult{});
   Stopwatch watch(network_.device());
@@ -132,12 +132,13 @@ void TrainingStep::begin_reduction(const StepPlans& plans, bool wants_stop) {
   reducer_.begin(slots, digest_of(std::as_bytes(std::span(digests))), wants_stop);
 }
 
-void TrainingStep::compute_gradients(std::span<const Microbatch> batches, StepResult& result) {
+void TrainingStep::compute_gradients(const MicrobatchSource& batches, StepResult& result) {
   Stopwatch watch(network_.device());
   double loss_sum = 0;
   std::int64_t images = 0;
-  for (const auto& batch : batches) {
-    last_microbatch_ = &batch == &batches.back();
+  for (std::size_t i = 0; i < batches.count; ++i) {
+    const Microbatch batch = batches.make(i);
+    last_microbatch_ = i + 1 == batches.count;
     const at::Tensor logits =
         network_.forward(compact_, batch.images, network_.statistics(), {.batch_statistics = true});
     const at::Tensor loss = at::cross_entropy_loss(logits, batch.labels, {}, at::Reduction::Mean,
@@ -189,8 +190,11 @@ void TrainingStep::optimize(double lr) {
 void TrainingStep::owe_what_was_lost(const StepPlans& plans) {
   const bool owes = reducer_.loses() && (config_.owes_losses || plans.slices != nullptr);
   for (std::size_t p = 0; p < taken_.size() && feedback_ && owes; ++p) {
-    reducer_.subtract_sent(slot(p), taken_[p]);
-    feedback_->memory.give_back(p, cut_[p].shape, sent_, taken_[p]);
+    const Gradient mean = reducer_.mean(slot(p));
+    if (!mean.has_factors()) {
+      reducer_.subtract_sent(slot(p), taken_[p]);
+    }
+    feedback_->memory.give_back(p, cut_[p].shape, sent_, taken_[p], mean.has_factors() ? mean : Gradient());
   }
   taken_.clear();
 }

@@ -2,9 +2,12 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "comm/gradient_reducer.hpp"
@@ -59,6 +62,21 @@ struct Microbatch {
   double weight = 1;
 };
 
+/// A step's microbatches, made one after the other: one at a time has to fit into memory.
+struct MicrobatchSource {
+  MicrobatchSource(std::size_t how_many, std::function<Microbatch(std::size_t)> maker)
+      : count(how_many), make(std::move(maker)) {}
+  /// Those of `ready`, which outlive this.
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  MicrobatchSource(std::span<const Microbatch> ready)
+      : MicrobatchSource(ready.size(), [ready](std::size_t i) { return ready[i]; }) {}
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  MicrobatchSource(const std::vector<Microbatch>& ready) : MicrobatchSource(std::span(ready)) {}
+
+  std::size_t count;
+  std::function<Microbatch(std::size_t)> make;
+};
+
 /// Where a gradient goes that is not sent at once.
 struct Feedback {
   ErrorFeedback& memory;
@@ -90,7 +108,7 @@ class TrainingStep {
   /// Nothing is returned, and no weight changed, where ranks came with different plans. The step is then to
   /// be run again with a plan that all share; with feedback its gradients are owed already, and not computed
   /// twice.
-  [[nodiscard]] std::optional<StepResult> run(const StepPlans& plans, std::span<const Microbatch> batches,
+  [[nodiscard]] std::optional<StepResult> run(const StepPlans& plans, const MicrobatchSource& batches,
                                               double lr, bool wants_stop = false);
 
  private:
@@ -99,7 +117,7 @@ class TrainingStep {
   void gather(const Plan& plan);
   void cut_gradients(const StepPlans& plans);
   void begin_reduction(const StepPlans& plans, bool wants_stop);
-  void compute_gradients(std::span<const Microbatch> batches, StepResult& result);
+  void compute_gradients(const MicrobatchSource& batches, StepResult& result);
   void take_gradient(std::size_t parameter, const at::Tensor& leaf);
   void send(std::size_t parameter, const at::Tensor& gradient);
   void optimize(double lr);

@@ -118,6 +118,15 @@ void take_on_cpu(const Cut& cut, const at::Tensor& dense_gradient, const at::Ten
   }
 }
 
+void add_back(const Cut& cut, const float* compact) {
+  for_each_row(cut, [&](auto taps, std::int64_t row, std::int64_t compact_row) {
+    if (compact_row >= 0) {
+      add_columns_back(cut.owed + row * cut.width(), cut.placement.columns, taps,
+                       compact + compact_row * cut.kept_width());
+    }
+  });
+}
+
 /// Where nothing is cut, memory itself changes hands.
 at::Tensor take_all(at::Tensor& owed, const at::Tensor& gradient) {
   at::Tensor all = std::exchange(owed, at::Tensor());
@@ -129,30 +138,69 @@ at::Tensor take_all(at::Tensor& owed, const at::Tensor& gradient) {
 
 }  // namespace
 
+at::Tensor& ErrorFeedback::dense(std::size_t parameter, const ParameterShape& shape, at::Device device) {
+  at::Tensor& owed = owed_.at(parameter);
+  if (!owed.defined()) {
+    owed = at::zeros(shape.sizes, at::TensorOptions(device).dtype(at::kFloat));
+  }
+  return owed;
+}
+
+std::span<at::Tensor> ErrorFeedback::owed() {
+  for (std::size_t p = 0; p < returned_.size(); ++p) {
+    settle(p);
+  }
+  return owed_;
+}
+
+void ErrorFeedback::settle(std::size_t parameter) {
+  const c10::NoGradGuard no_grad;
+  const auto [shape, placement, slice, sent] = std::exchange(returned_.at(parameter), {});
+  if (!slice.defined()) {
+    return;
+  }
+  if (sent.has_factors()) {
+    subtract_factored(slice, sent);
+  }
+  at::Tensor& owed = owed_.at(parameter);
+  if (slice.numel() == shape.numel()) {
+    owed = owed.defined() ? owed.add_(slice.view(owed.sizes())) : slice.view(shape.sizes);
+    return;
+  }
+  auto* memory = dense(parameter, shape, at::kCPU).mutable_data_ptr<float>();
+  add_back({.shape = shape, .placement = placement, .owed = memory}, slice.const_data_ptr<float>());
+}
+
 at::Tensor ErrorFeedback::take(std::size_t parameter, const ParameterShape& shape, const PlacedPlan& placed,
                                const at::Tensor& gradient) {
   const c10::NoGradGuard no_grad;
   const Plan& plan = placed.plan();
-  at::Tensor& owed = owed_.at(parameter);
-  const auto zeros = [&] {
-    return at::zeros(shape.sizes, at::TensorOptions(placed.device()).dtype(at::kFloat));
-  };
-  if (shape.whole(plan)) {
-    return owed.defined() || gradient.defined() ? take_all(owed, gradient) : zeros();
-  }
-  const bool is_compact = gradient.defined() && gradient.numel() != shape.numel();
-  require(!is_compact || gradient.numel() == shape.compact_numel(plan),
+  const bool is_compact = gradient.defined() && gradient.numel() == shape.compact_numel(plan);
+  require(!gradient.defined() || is_compact || gradient.numel() == shape.numel(),
           "a gradient is neither of its parameter's size nor of its plan's");
+  Placement placement = place(shape, plan);
+  Returned& returned = returned_.at(parameter);
+  const bool adds_nothing_else = !owed_.at(parameter).defined() || !shape.whole(plan);
+  if (is_compact && adds_nothing_else && returned.slice.defined() && returned.placement == placement) {
+    const Returned last = std::exchange(returned, {});
+    subtract_factored_and_add(last.slice, last.sent, gradient.contiguous());
+    return last.slice.view(shape.compact_sizes(plan));
+  }
+  settle(parameter);
+  at::Tensor& owed = owed_.at(parameter);
+  if (shape.whole(plan)) {
+    return owed.defined() || gradient.defined()
+               ? take_all(owed, gradient)
+               : at::zeros(shape.sizes, at::TensorOptions(placed.device()).dtype(at::kFloat));
+  }
   if (is_compact && !owed.defined()) {
     return gradient.to(at::kFloat).contiguous();
   }
-  if (!owed.defined()) {
-    owed = zeros();
+  const at::Tensor& memory = dense(parameter, shape, placed.device());
+  if (!memory.is_cpu()) {
+    return indexed::take_owed(memory, shape, placed, gradient);
   }
-  if (!owed.is_cpu()) {
-    return indexed::take_owed(owed, shape, placed, gradient);
-  }
-  const Cut cut{.shape = shape, .placement = place(shape, plan), .owed = owed.mutable_data_ptr<float>()};
+  const Cut cut{.shape = shape, .placement = std::move(placement), .owed = memory.mutable_data_ptr<float>()};
   if (is_compact) {
     at::Tensor compact = gradient.to(at::kFloat).contiguous();
     move_and_add(cut, compact.mutable_data_ptr<float>());
@@ -164,30 +212,24 @@ at::Tensor ErrorFeedback::take(std::size_t parameter, const ParameterShape& shap
 }
 
 void ErrorFeedback::give_back(std::size_t parameter, const ParameterShape& shape, const PlacedPlan& placed,
-                              const at::Tensor& unsent) {
+                              const at::Tensor& unsent, const Gradient& sent) {
   const c10::NoGradGuard no_grad;
   const Plan& plan = placed.plan();
-  at::Tensor& owed = owed_.at(parameter);
   require(unsent.numel() == shape.compact_numel(plan), "what was not sent is of another size than its plan");
+  settle(parameter);
+  if (placed.device().is_cpu()) {
+    returned_[parameter] = {.shape = shape, .placement = place(shape, plan), .slice = unsent, .sent = sent};
+    return;
+  }
+  if (sent.has_factors()) {
+    subtract_factored(unsent, sent);
+  }
+  at::Tensor& owed = owed_.at(parameter);
   if (shape.whole(plan)) {
     owed = owed.defined() ? owed.add_(unsent.view(owed.sizes())) : unsent.view(shape.sizes);
-    return;
+  } else {
+    indexed::owe(dense(parameter, shape, placed.device()), shape, placed, unsent);
   }
-  if (!owed.defined()) {
-    owed = at::zeros(shape.sizes, at::TensorOptions(placed.device()).dtype(at::kFloat));
-  }
-  if (!owed.is_cpu()) {
-    indexed::owe(owed, shape, placed, unsent);
-    return;
-  }
-  const Cut cut{.shape = shape, .placement = place(shape, plan), .owed = owed.mutable_data_ptr<float>()};
-  const auto* compact = unsent.const_data_ptr<float>();
-  for_each_row(cut, [&](auto taps, std::int64_t row, std::int64_t compact_row) {
-    if (compact_row >= 0) {
-      add_columns_back(cut.owed + row * cut.width(), cut.placement.columns, taps,
-                       compact + compact_row * cut.kept_width());
-    }
-  });
 }
 
 }  // namespace slicereduce

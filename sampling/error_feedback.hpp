@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "core/gradient.hpp"
 #include "sampling/placed_plan.hpp"
 #include "sampling/sliced_parameter.hpp"
 
@@ -18,11 +19,11 @@ namespace slicereduce {
 ///
 ///   slices = feedback.take(p, shape, plan, gradient);   what to send, no longer owed
 ///   ... slices travel; some of it may be lost on the way (rounding, low rank) ...
-///   feedback.give_back(p, shape, plan, unsent);         owed again
+///   feedback.give_back(p, shape, plan, slices, sent);   owed again, less what was sent
 class ErrorFeedback {
  public:
-  /// For `parameters` parameters of dense fp32 memory each, which is taken when something is first owed.
-  explicit ErrorFeedback(std::size_t parameters) : owed_(parameters) {}
+  /// For `parameters` parameters of dense fp32 memory each, which is taken when it is first needed.
+  explicit ErrorFeedback(std::size_t parameters) : owed_(parameters), returned_(parameters) {}
 
   /// What `placed` keeps of owed + `gradient`, fp32, of compact sizes; it is then no longer owed, and the
   /// rest of `gradient` is. `gradient`: of the parameter's dense sizes, or of compact ones (then it is all
@@ -31,17 +32,29 @@ class ErrorFeedback {
   [[nodiscard]] at::Tensor take(std::size_t parameter, const ParameterShape& shape, const PlacedPlan& placed,
                                 const at::Tensor& gradient);
 
-  /// Owes what was taken with the same plan but not sent: `unsent` is fp32, of compact sizes, and belongs to
-  /// this from now on.
+  /// Owes what was taken with the same plan but not sent: `unsent` is fp32, contiguous, of compact sizes, and
+  /// belongs to this from now on. Factors in `sent` are still to be subtracted from it; that waits for the
+  /// next gradient, and costs no pass over memory of its own.
   void give_back(std::size_t parameter, const ParameterShape& shape, const PlacedPlan& placed,
-                 const at::Tensor& unsent);
+                 const at::Tensor& unsent, const Gradient& sent = {});
 
   /// By parameter: fp32, dense; undefined where nothing was ever owed.
-  [[nodiscard]] std::span<const at::Tensor> owed() const { return owed_; }
-  [[nodiscard]] std::span<at::Tensor> owed() { return owed_; }
+  [[nodiscard]] std::span<at::Tensor> owed();
 
  private:
-  std::vector<at::Tensor> owed_;
+  /// What came back, as compact as it was: a plan that keeps the same of a parameter at the next step, as
+  /// most do, takes it without a way through dense memory.
+  struct Returned {
+    ParameterShape shape;
+    Placement placement;
+    at::Tensor slice;  ///< undefined: nothing
+    Gradient sent;     ///< factors to be subtracted from it, or nothing
+  };
+  [[nodiscard]] at::Tensor& dense(std::size_t parameter, const ParameterShape& shape, at::Device device);
+  void settle(std::size_t parameter);
+
+  std::vector<at::Tensor> owed_;  ///< besides what came back
+  std::vector<Returned> returned_;
 };
 
 }  // namespace slicereduce

@@ -45,6 +45,8 @@ struct SlicedParameter {
 struct Placement {
   std::vector<std::int64_t> compact_row;  ///< of each dense row: its compact row, or -1
   std::vector<std::int32_t> columns;      ///< kept, ascending
+
+  friend bool operator==(const Placement&, const Placement&) = default;
 };
 [[nodiscard]] Placement place(const ParameterShape& shape, const Plan& plan);
 

@@ -2,7 +2,6 @@
 batch and threads, each at its best settings."""
 
 import os
-import statistics
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,8 +64,3 @@ def peer(size: list[str], *options: str) -> list[str]:
 
 def ours(size: list[str], *options: str) -> list[str]:
     return [str(ROOT / "build/slicereduce"), "bench", "step", *size, "--device", "cpu", "--json", *options]
-
-
-def median(runs: list[dict], key: str) -> float | None:
-    values = [line[key] for line in runs if key in line]
-    return statistics.median(values) if values else None

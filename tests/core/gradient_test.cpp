@@ -54,6 +54,21 @@ TEST(Gradient, HasTheSameBitsOnAnyNumberOfThreads) {
   EXPECT_TRUE(alone.equal(together));
 }
 
+TEST(Gradient, IsSubtractedAndAnotherAddedToTheBitAsOneAfterTheOther) {
+  for (const auto type : {at::kFloat, at::kBFloat16}) {
+    const Gradient gradient = factored(3, 30, 65);
+    const at::Tensor matrix = at::randn({30, 65});
+    const at::Tensor added = at::randn({30 * 65}).to(type);
+    const at::Tensor expected = matrix.clone();
+    subtract_factored(expected, gradient);
+    expected.add_(added.view({30, 65}));
+    subtract_factored_and_add(matrix, gradient, added);
+    EXPECT_TRUE(matrix.equal(expected));
+    subtract_factored_and_add(matrix, {}, added);
+    EXPECT_TRUE(matrix.equal(expected.add_(added.view({30, 65}))));
+  }
+}
+
 TEST(Gradient, IsSubtractedFromAMatrix) {
   for (const std::int64_t rank : {1, 4}) {
     const Gradient gradient = factored(rank, 30, 65);

@@ -32,7 +32,7 @@ using Names = std::vector<std::string>;
 
 TEST(AutoCandidates, KeepTheWholeNetworkUnlessToldOtherwise) {
   EXPECT_EQ(descriptions(auto_options()),
-            (Names{"dense, bf16", "feedback 0.5, bf16", "dense, factors of rank 4, bf16",
+            (Names{"dense, bf16", "dense, factors of rank 4, bf16", "feedback 0.5, bf16",
                    "feedback 0.5, factors of rank 4, bf16"}));
 }
 

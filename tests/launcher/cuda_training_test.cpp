@@ -99,7 +99,7 @@ TEST_F(OnCuda, ACheckpointGoesOnAnotherDevice) {
   TrainOptions options;
   options.seed = 7;
   options.network.arch = "resnet20";
-  const TrainingState there(options, 3, 10, card());
+  TrainingState there(options, 3, 10, card());
   TrainingState here(options, 3, 10);
   here.network.parameters()[0].value.zero_();
   InProcessGroup alone(1);

@@ -45,7 +45,7 @@ TEST(DdpParity, RatioOneTrainsAsDistributedDataParallelDoes) {
     const Microbatch batch{
         .images = inputs[i][communicator.rank()].contiguous(at::MemoryFormat::ChannelsLast),
         .labels = named("labels")[i][communicator.rank()].contiguous()};
-    const auto result = step.run({.network = full}, {&batch, 1}, named("lr").item<double>());
+    const auto result = step.run({.network = full}, std::span(&batch, 1), named("lr").item<double>());
     ASSERT_TRUE(result.has_value());
     const auto theirs = named("losses")[i][communicator.rank()].item<double>();
     EXPECT_NEAR(result->loss, theirs, 1e-4 * theirs) << "step " << i;

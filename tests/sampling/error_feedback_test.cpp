@@ -21,7 +21,7 @@ struct Ledger {
     }
   }
 
-  void expect_balance(const ErrorFeedback& feedback) const {
+  void expect_balance(ErrorFeedback& feedback) const {
     for (std::size_t p = 0; p < sent.size(); ++p) {
       const at::Tensor owed = feedback.owed()[p];
       const at::Tensor total = owed.defined() ? sent[p] + owed.to(at::kDouble) : sent[p];
@@ -74,6 +74,43 @@ TEST(ErrorFeedback, TakesCompactGradientsWithWhatIsOwedOfTheirSlices) {
       ledger.sent[p] += dense(shape, plan, slices - lost);
       feedback.give_back(p, shape, plan, lost.clone());
     }
+  }
+  ledger.expect_balance(feedback);
+}
+
+/// Factors for a matrix of the plan's sizes; nothing for a vector.
+Gradient random_factors(const ParameterShape& shape, const Plan& plan, at::Generator& generator) {
+  const auto sizes = shape.compact_sizes(plan);
+  if (sizes.size() == 1) {
+    return {};
+  }
+  return {at::randn({2, sizes[0]}, generator),
+          at::randn({2, shape.compact_numel(plan) / sizes[0]}, generator)};
+}
+
+/// A plan that stays for some steps, with and without a look at what is owed in between: to the bit the same.
+TEST(ErrorFeedback, KeepsWhatComesBackCompactWhileThePlanStays) {
+  RandomParameters random(6);
+  ErrorFeedback feedback(random.parameters.size());
+  ErrorFeedback looked_at(random.parameters.size());
+  Ledger ledger(random);
+  for (std::uint64_t step = 0; step < 30; ++step) {
+    const bool is_whole = step / 7 == 2;
+    const PlacedPlan plan(is_whole ? Plan::full(random.sites) : random.random_plan(step / 7), at::kCPU);
+    for (std::size_t p = 0; p < random.parameters.size(); ++p) {
+      const auto& shape = random.parameters[p].shape;
+      const at::Tensor gradient = at::randn(shape.compact_sizes(plan.plan()), random.generator);
+      ledger.gradients[p] += dense(shape, plan, gradient);
+      const at::Tensor slices = feedback.take(p, shape, plan, gradient.clone());
+      EXPECT_TRUE(slices.equal(looked_at.take(p, shape, plan, gradient.clone()))) << step << " " << p;
+      const Gradient sent = random_factors(shape, plan.plan(), random.generator);
+      if (sent.has_factors()) {
+        ledger.sent[p] += dense(shape, plan, sent.dense());
+      }
+      feedback.give_back(p, shape, plan, slices.clone(), sent);
+      looked_at.give_back(p, shape, plan, slices.clone(), sent);
+    }
+    (void)looked_at.owed();
   }
   ledger.expect_balance(feedback);
 }

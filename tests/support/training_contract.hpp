@@ -371,7 +371,7 @@ inline void expect_wish_to_stop_reaches_all(Communicator& communicator) {
   const Microbatch batch{.images = random_images(2, 16), .labels = at::zeros({2}, at::kLong)};
   for (const bool wish : {false, true}) {
     const bool mine = wish && communicator.rank() == communicator.world_size() - 1;
-    const auto result = training.step.run({.network = plan}, {&batch, 1}, 0.05, mine);
+    const auto result = training.step.run({.network = plan}, std::span(&batch, 1), 0.05, mine);
     EXPECT_EQ(result.value().stop_requested, wish);
   }
 }
@@ -384,13 +384,13 @@ inline void expect_disagreement_is_found(Communicator& communicator) {
       static_cast<std::uint64_t>(communicator.rank() == communicator.world_size() - 1 ? 1 : 0);
   const Plan plan = training.planner.plan(own_step, 0.5, training.sgd.norms());
   const Microbatch batch{.images = random_images(2, 16), .labels = at::zeros({2}, at::kLong)};
-  const auto result = training.step.run({.network = plan}, {&batch, 1}, 0.05);
+  const auto result = training.step.run({.network = plan}, std::span(&batch, 1), 0.05);
   EXPECT_EQ(result.has_value(), communicator.world_size() == 1);
   if (communicator.world_size() > 1) {
     EXPECT_EQ(training.network.weights_digest(), before);
   }
   const Plan agreed = training.planner.plan(2, 0.5, training.sgd.norms());
-  EXPECT_TRUE(training.step.run({.network = agreed}, {&batch, 1}, 0.05).has_value());
+  EXPECT_TRUE(training.step.run({.network = agreed}, std::span(&batch, 1), 0.05).has_value());
 }
 
 }  // namespace slicereduce::testing

@@ -1,0 +1,87 @@
+"""The raw lines of the benchmarks, a JSON object for each run: read, appended, grouped and shown in tables.
+
+A script that measures takes --raw FILE and appends a line for each run. With --tables it measures nothing
+and prints the tables of the lines that are there: docs/benchmarks.md is made of these.
+"""
+
+import argparse
+import json
+import math
+import statistics
+from collections.abc import Iterable
+from operator import itemgetter
+from pathlib import Path
+
+from emulated_network import bits_per_s
+
+APPENDED = "append every run's JSON line to this file"
+
+
+def add_arguments(parser: argparse.ArgumentParser, raw_help: str = APPENDED) -> None:
+    parser.add_argument("--raw", type=Path, help=raw_help)
+    parser.add_argument(
+        "--tables", action="store_true", help="measure nothing, print the tables of what is in --raw"
+    )
+
+
+def parse_arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    args = parser.parse_args()
+    if args.tables and args.raw is None:
+        parser.error("--tables needs the raw lines: --raw FILE")
+    return args
+
+
+def parse(text: str) -> list[dict]:
+    """The objects in a file, or in what a program has printed among other things."""
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+def read(path: Path) -> list[dict]:
+    return parse(path.read_text())
+
+
+def append(path: Path | None, line: dict) -> None:
+    if path is not None:
+        with path.open("a") as raw:
+            raw.write(json.dumps(line) + "\n")
+
+
+def grouped(lines: Iterable[dict], *keys: str) -> dict:
+    """Lists of lines by the value of `keys`, a tuple where they are several, in the order of the lines."""
+    groups: dict = {}
+    for line in lines:
+        groups.setdefault(itemgetter(*keys)(line), []).append(line)
+    return groups
+
+
+def median(lines: Iterable[dict], key: str) -> float | None:
+    values = [line[key] for line in lines if key in line]
+    return statistics.median(values) if values else None
+
+
+def how_many(rows: dict[str, list[dict]]) -> str:
+    """What a number in a row stands for."""
+    fewest, most = (choose(len(runs) for runs in rows.values()) for choose in (min, max))
+    if most == 1:
+        return "one run each"
+    return f"medians of {most} runs" if fewest == most else f"medians of {fewest} to {most} runs"
+
+
+def speed(rate: str) -> float:
+    """In bits per second."""
+    return math.inf if rate == "none" else bits_per_s(rate)
+
+
+def spoken(rate: str) -> str:
+    """100 Mbit/s for tc's 100mbit."""
+    if rate == "none":
+        return "no limit"
+    return f"{rate[:-4]} {rate[-4:].replace('m', 'M').replace('g', 'G')}/s"
+
+
+def print_table(head: list[str], rows: Iterable[list[str]]) -> None:
+    """In Markdown."""
+    print(f"| {' | '.join(head)} |")
+    print("|" + "---|" * len(head))
+    for row in rows:
+        print(f"| {' | '.join(row)} |")
