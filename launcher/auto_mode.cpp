@@ -183,13 +183,13 @@ std::vector<Candidate> auto_candidates(const TrainOptions& options) {
 
 Candidate with_best_wire(Candidate candidate, const TrainOptions& options, const InputShape& input,
                          const StepCompute& compute, const Link& link, int ranks) {
-  const Candidate narrow = predicted(candidate, input, compute, link, ranks);
+  Candidate narrow = predicted(candidate, input, compute, link, ranks);
   if (options.network.wire != "fp32") {
     return narrow;
   }
   constexpr double kNextToNothing = 1.01;
   candidate.network.wire = "fp32";
-  const Candidate exact = predicted(candidate, input, compute, link, ranks);
+  Candidate exact = predicted(candidate, input, compute, link, ranks);
   return exact.predicted_ms <= kNextToNothing * narrow.predicted_ms ? exact : narrow;
 }
 
