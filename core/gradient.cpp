@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "core/add_row.hpp"
 #include "core/error.hpp"
 #include "core/processors.hpp"
 
@@ -25,21 +26,6 @@ SLICEREDUCE_FOR_EACH_X86 void add_multiple(float* __restrict out, const float* _
   for (std::int64_t i = 0; i < count; ++i) {
     out[i] += factor * vector[i];
   }
-}
-
-template <typename Number>
-void add_loop(float* __restrict out, const Number* __restrict added, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    out[i] += static_cast<float>(added[i]);
-  }
-}
-
-SLICEREDUCE_FOR_EACH_X86 void add(float* out, const float* added, std::int64_t count) {
-  add_loop(out, added, count);
-}
-
-SLICEREDUCE_FOR_EACH_X86 void add(float* out, const at::BFloat16* added, std::int64_t count) {
-  add_loop(out, added, count);
 }
 
 /// The factors of a gradient in host memory.
@@ -90,7 +76,7 @@ template <typename Number>
 void subtract_and_add(float* out, const Factors& factors, const Number* added) {
   factors.for_each_row([&](std::int64_t row) {
     factors.subtract_row(row, out + row * factors.columns);
-    add(out + row * factors.columns, added + row * factors.columns, factors.columns);
+    add_row(out + row * factors.columns, added + row * factors.columns, factors.columns);
   });
 }
 

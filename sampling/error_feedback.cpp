@@ -8,29 +8,14 @@
 
 #include <utility>
 
+#include "core/add_row.hpp"
 #include "core/error.hpp"
-#include "core/processors.hpp"
 #include "sampling/columns.hpp"
 #include "sampling/indexed.hpp"
 
 namespace slicereduce {
 
 namespace {
-
-template <typename Gradient>
-void add_loop(float* __restrict owed, const Gradient* __restrict gradient, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    owed[i] += static_cast<float>(gradient[i]);
-  }
-}
-
-SLICEREDUCE_FOR_EACH_X86 void add_row(float* owed, const float* gradient, std::int64_t count) {
-  add_loop(owed, gradient, count);
-}
-
-SLICEREDUCE_FOR_EACH_X86 void add_row(float* owed, const at::BFloat16* gradient, std::int64_t count) {
-  add_loop(owed, gradient, count);
-}
 
 /// A parameter's memory and what a plan keeps of it.
 struct Cut {
