@@ -129,13 +129,16 @@ bool AllreduceThread::finished(std::size_t index) {
   return is_recorded(index);
 }
 
-bool AllreduceThread::wait_for(std::size_t index) {
+bool AllreduceThread::wait_for_any(std::span<const std::size_t> indices) {
   std::unique_lock lock(mutex_);
-  done_.wait(lock, [&] { return failure_ || !round_.agreed || is_recorded(index); });
+  const auto any_is_recorded = [&] {
+    return std::ranges::any_of(indices, [this](std::size_t index) { return is_recorded(index); });
+  };
+  done_.wait(lock, [&] { return failure_ || !round_.agreed || any_is_recorded(); });
   if (failure_) {
     std::rethrow_exception(failure_);
   }
-  return is_recorded(index);
+  return any_is_recorded();
 }
 
 AllreduceRound AllreduceThread::wait_all() {
@@ -174,7 +177,8 @@ void AllreduceThread::run(const std::stop_token& stop) {
   }
 }
 
-/// Whether anything moved.
+/// Whether anything moved. All that waits starts at once: they share the link, and come back late together,
+/// but with only 2 MB of them under way it idled between them (2 hosts: 3 to 8 % longer, Open MPI 4.1.4).
 bool AllreduceThread::advance(Items& waiting, Items& under_way) {
   const bool started = start_waiting(waiting, under_way);
   const bool finished = collect_done(waiting, under_way);

@@ -7,6 +7,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -68,7 +69,9 @@ class AllreduceThread {
   /// was dropped.
   [[nodiscard]] bool finished(std::size_t index);
   /// The same, after blocking until it is done or dropped. Throws as wait_all() does.
-  [[nodiscard]] bool wait_for(std::size_t index);
+  [[nodiscard]] bool wait_for(std::size_t index) { return wait_for_any({&index, 1}); }
+  /// The same for any of several.
+  [[nodiscard]] bool wait_for_any(std::span<const std::size_t> indices);
 
   /// Blocks until all that was submitted is done or dropped, and ends the round. Throws what a collective
   /// threw, or Error(mpi) naming the one that is not done after the timeout.

@@ -23,18 +23,18 @@ void ReducerConfig::validate() const {
   }
 }
 
-std::optional<ReduceTimes> end_round(AllreduceThread* thread, ReduceTimes alone,
-                                     Clock::time_point waiting_since) {
+std::optional<ReduceTimes> end_round(AllreduceThread* thread, ReduceTimes alone, Clock::duration waited) {
   if (thread == nullptr) {
     return alone;
   }
+  const auto start = Clock::now();
   const AllreduceRound round = thread->wait_all();
   if (!round.agreed) {
     return std::nullopt;
   }
   return ReduceTimes{.stop_requested = round.stop_requested,
                      .comm_ms = milliseconds(round.busy()),
-                     .exposed_ms = milliseconds(Clock::now() - waiting_since),
+                     .exposed_ms = milliseconds(waited + (Clock::now() - start)),
                      .wire_bytes = alone.wire_bytes};
 }
 

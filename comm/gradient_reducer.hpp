@@ -35,17 +35,17 @@ struct ReducerConfig {
 struct ReduceTimes {
   bool stop_requested = false;  ///< by any rank in begin(); the same on all ranks
   double comm_ms = 0;           ///< in which an AllReduce was under way; 0 for a single rank
-  double exposed_ms = 0;        ///< for which wait() held up the step
+  double exposed_ms = 0;        ///< for which wait_for() and wait() were blocked
   /// The payload handed to AllReduce; a single rank counts what it would hand over.
   std::int64_t wire_bytes = 0;
 };
 
 class AllreduceThread;
 
-/// Collective. Waits for the round of `thread`, and says what it took since `waiting_since`; nothing where
+/// Collective. Waits for the round of `thread`, and says what it took, `waited` until now; nothing where
 /// ranks disagreed. Without a thread, for a single rank: `alone`.
 [[nodiscard]] std::optional<ReduceTimes> end_round(AllreduceThread* thread, ReduceTimes alone,
-                                                   std::chrono::steady_clock::time_point waiting_since);
+                                                   std::chrono::steady_clock::duration waited);
 
 /// The matrix that a slot's gradient is, row by row; a vector is one row.
 struct SlotShape {
@@ -64,8 +64,9 @@ struct SlotShape {
 ///
 ///   reducer.begin(slots, digest);        in the order in which gradients become ready
 ///   reducer.add(slot, gradient);         once a slot, from backward
-///   const auto times = reducer.wait();
+///   reducer.wait_for(slot);              slots come back in their order
 ///   reducer.mean(slot);                  over ranks: the same bits on all of them
+///   const auto times = reducer.wait();   for all that is left, and the end of the round
 ///
 /// With one rank there is no thread and no AllReduce, but what the wire would do to the numbers happens all
 /// the same, so that a run on one rank shows it.
@@ -79,23 +80,27 @@ class GradientReducer {
   virtual void begin(std::span<const SlotShape> slots, std::uint64_t digest, bool wants_stop) = 0;
 
   /// `gradient` is a float or bfloat16 tensor of the slot's size, without gaps or overlaps, taken in the
-  /// order of its memory. It must not change until wait() has returned. From any thread, also from several at
-  /// once. Throws Error(invariant).
+  /// order of its memory. It must not change until its slot was waited for. From any thread, also from
+  /// several at once. Throws Error(invariant).
   virtual void add(std::size_t slot, const at::Tensor& gradient) = 0;
+
+  /// Collective, once all slots were added. Blocks until `slot` and all before it are reduced, and gives how
+  /// many slots are by then, from the first. 0 where ranks disagree on the digest. Throws as wait() does.
+  [[nodiscard]] virtual std::size_t wait_for(std::size_t slot) = 0;
 
   /// Collective. Blocks until all slots are reduced. Nothing where ranks disagree on the digest: then no
   /// gradient was reduced, on all ranks alike, and the next round may begin. Throws Error(invariant) naming
   /// the first slot that was not added, and what a collective threw.
   [[nodiscard]] virtual std::optional<ReduceTimes> wait() = 0;
 
-  /// After wait(), until the next begin(): the mean over ranks, as numbers in float, bfloat16 or half, or as
-  /// factors.
+  /// Of a slot that was waited for, until the next begin(): the mean over ranks, as numbers in float,
+  /// bfloat16 or half, or as factors.
   [[nodiscard]] virtual Gradient mean(std::size_t slot) = 0;
 
   /// Whether a mean is less than the mean of what was added, beyond the rounding of fp32.
   [[nodiscard]] virtual bool loses() const = 0;
-  /// After wait(): leaves in `gradient`, which is what add() got (float), what did not get into the mean: on
-  /// average over ranks, mean() and this are all of it.
+  /// Of a slot that was waited for: leaves in `gradient`, which is what add() got (float), what did not get
+  /// into the mean: on average over ranks, mean() and this are all of it.
   virtual void subtract_sent(std::size_t slot, const at::Tensor& gradient) = 0;
 
   /// What it carries from step to step, the same on all ranks; by slot, undefined where nothing.

@@ -4,6 +4,7 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
+#include <array>
 
 #include "comm/bucket_layout.hpp"
 #include "comm/pack.hpp"
@@ -55,6 +56,7 @@ struct LowRankReducer::Bucket {
   Place right;
   std::size_t missing = 0;         ///< slots not yet added
   std::size_t left_allreduce = 0;  ///< its number in the round
+  std::size_t last_allreduce = 0;  ///< of the right factors, where there are any
 };
 
 struct LowRankReducer::Send {
@@ -83,6 +85,8 @@ void LowRankReducer::begin(std::span<const SlotShape> slots, std::uint64_t diges
   plan_sends();
   missing_ = slots.size();
   next_send_ = 0;
+  back_ = 0;
+  waited_ = {};
   in_round_ = true;
   wants_stop_ = wants_stop;
   if (thread_) {
@@ -138,12 +142,13 @@ void LowRankReducer::plan_sends() {
   const auto send_right = [&](std::size_t bucket) {
     if (buckets_[bucket].right.numel > 0) {
       sends_.push_back({.bucket = bucket, .is_right = true});
-      ++allreduces;
+      buckets_[bucket].last_allreduce = allreduces++;
     }
   };
   for (std::size_t bucket = 0; bucket < buckets_.size(); ++bucket) {
     sends_.push_back({.bucket = bucket, .is_right = false});
     buckets_[bucket].left_allreduce = allreduces++;
+    buckets_[bucket].last_allreduce = buckets_[bucket].left_allreduce;
     if (bucket > 0) {
       send_right(bucket - 1);
     }
@@ -229,31 +234,27 @@ void LowRankReducer::add(std::size_t slot, const at::Tensor& gradient) {
     --missing_;
   }
   if (config_.overlap) {
-    advance(/*blocks=*/false);
+    // Where another thread is at it: what it misses goes out with the next add() or wait.
+    if (const std::unique_lock lock(advancing_, std::try_to_lock); lock) {
+      advance();
+    }
   }
 }
 
 /// Sends what is ready, in the order that all ranks have; the first that is not holds up the rest.
-void LowRankReducer::advance(bool blocks) {
-  std::unique_lock lock(advancing_, std::defer_lock);
-  if (blocks) {
-    lock.lock();
-  } else if (!lock.try_lock()) {
-    return;  // another thread is at it; what it misses goes out with the next add() or wait()
-  }
-  for (; next_send_ < sends_.size() && send_is_ready(sends_[next_send_], blocks); ++next_send_) {
+void LowRankReducer::advance() {
+  for (; next_send_ < sends_.size() && send_is_ready(sends_[next_send_]); ++next_send_) {
     submit(sends_[next_send_]);
   }
 }
 
-bool LowRankReducer::send_is_ready(const Send& send, bool blocks) {
+bool LowRankReducer::send_is_ready(const Send& send) {
   const Bucket& bucket = buckets_[send.bucket];
   if (!send.is_right) {
     const std::lock_guard lock(mutex_);
     return bucket.missing == 0;
   }
-  const bool is_back = !thread_ || (blocks ? thread_->wait_for(bucket.left_allreduce)
-                                           : thread_->finished(bucket.left_allreduce));
+  const bool is_back = !thread_ || thread_->finished(bucket.left_allreduce);
   if (is_back) {
     compute_right_factors(send.bucket);
   }
@@ -291,25 +292,65 @@ WireBuffer LowRankReducer::wire_buffer(const at::Tensor& storage, std::int64_t o
       .type = config_.wire};
 }
 
-std::optional<ReduceTimes> LowRankReducer::wait() {
-  const c10::NoGradGuard no_grad;
-  const auto start = Clock::now();
-  {
-    const std::lock_guard lock(mutex_);
-    require(in_round_, "wait() without begin()");
-    require_all_added();
-    in_round_ = false;
+/// Blocks until both factors of `bucket` are back. What can go out meanwhile does. False where ranks
+/// disagree.
+bool LowRankReducer::bring_back(std::size_t bucket) {
+  while (back_ <= bucket) {
+    advance();
+    const std::size_t last = buckets_[back_].last_allreduce;
+    if (!thread_ || thread_->finished(last)) {
+      finish(buckets_[back_++]);
+      continue;
+    }
+    // The next send waits for its left factors, if there is one.
+    const std::size_t next =
+        next_send_ < sends_.size() ? buckets_[sends_[next_send_].bucket].left_allreduce : last;
+    const auto start = Clock::now();
+    const bool agreed = thread_->wait_for_any(std::array{last, next});
+    waited_ += Clock::now() - start;
+    if (!agreed) {
+      return false;
+    }
   }
-  advance(/*blocks=*/true);
-  const auto times =
-      end_round(thread_.get(), {.stop_requested = wants_stop_, .wire_bytes = wire_bytes_}, start);
-  for (std::size_t s = 0; s < slots_.size() && times; ++s) {
+  return true;
+}
+
+void LowRankReducer::finish(const Bucket& bucket) {
+  for (std::size_t s = bucket.first_slot; s < bucket.end_slot; ++s) {
     if (slots_[s].rank > 0) {
       slots_[s].q.copy_(slots_[s].right.in(right_storage_).view(slots_[s].q.sizes()));
       keep_factor(s);
     }
   }
-  return times;
+}
+
+std::size_t LowRankReducer::wait_for(std::size_t slot) {
+  const c10::NoGradGuard no_grad;
+  {
+    const std::lock_guard lock(mutex_);
+    require(in_round_, "a wait without begin()");
+    require_all_added();
+  }
+  const std::lock_guard lock(advancing_);
+  const bool agreed = bring_back(slots_.at(slot).bucket);
+  // Not those behind it: the sooner the caller is back, the sooner their right factors go out.
+  return agreed ? buckets_[back_ - 1].end_slot : 0;
+}
+
+std::optional<ReduceTimes> LowRankReducer::wait() {
+  {
+    const std::lock_guard lock(mutex_);
+    require(in_round_, "a wait without begin()");
+    require_all_added();
+  }
+  if (!slots_.empty()) {
+    (void)wait_for(slots_.size() - 1);
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    in_round_ = false;
+  }
+  return end_round(thread_.get(), {.stop_requested = wants_stop_, .wire_bytes = wire_bytes_}, waited_);
 }
 
 void LowRankReducer::require_all_added() const {

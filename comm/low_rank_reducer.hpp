@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -25,8 +26,8 @@ namespace slicereduce {
 ///
 /// P and Q of all matrices of a bucket travel in one AllReduce each, and vectors, whole, beside P. Q needs
 /// P's result, so a bucket takes two AllReduces, but neither holds up backward: P starts when the bucket is
-/// full, Q in a later add() once P is there. Their order is the same on all ranks: P0 P1 Q0 P2 Q1 and so on.
-/// A bucket is as large as it would be without factors.
+/// full, Q in a later add() or wait once P is there. Their order is the same on all ranks: P0 P1 Q0 P2 Q1 and
+/// so on. A bucket is as large as it would be without factors.
 class LowRankReducer final : public GradientReducer {
  public:
   /// Throws Error(usage). `communicator`'s start_ calls belong to the reducer as long as it lives.
@@ -40,6 +41,7 @@ class LowRankReducer final : public GradientReducer {
   void begin(std::span<const SlotShape> slots, std::uint64_t digest, bool wants_stop) override;
   /// `gradient` is float here.
   void add(std::size_t slot, const at::Tensor& gradient) override;
+  [[nodiscard]] std::size_t wait_for(std::size_t slot) override;
   [[nodiscard]] std::optional<ReduceTimes> wait() override;
   [[nodiscard]] Gradient mean(std::size_t slot) override;
   [[nodiscard]] bool loses() const override { return true; }
@@ -60,10 +62,12 @@ class LowRankReducer final : public GradientReducer {
   void plan_sends();
   [[nodiscard]] at::Tensor start_factor(std::size_t slot, const SlotShape& shape, std::int64_t rank);
   void keep_factor(std::size_t slot);
-  void advance(bool blocks);
-  [[nodiscard]] bool send_is_ready(const Send& send, bool blocks);
+  void advance();
+  [[nodiscard]] bool send_is_ready(const Send& send);
   void compute_right_factors(std::size_t bucket);
   void submit(const Send& send);
+  [[nodiscard]] bool bring_back(std::size_t bucket);
+  void finish(const Bucket& bucket);
   void require_all_added() const;
   [[nodiscard]] WireBuffer wire_buffer(const at::Tensor& storage, std::int64_t offset,
                                        std::int64_t numel) const;
@@ -86,6 +90,8 @@ class LowRankReducer final : public GradientReducer {
   bool in_round_ = false;
   std::mutex advancing_;  ///< held by the thread that submits
   std::size_t next_send_ = 0;
+  std::size_t back_ = 0;  ///< buckets of which both factors are back
+  std::chrono::steady_clock::duration waited_{0};
 
   std::unique_ptr<AllreduceThread> thread_;  ///< none for a single rank. Last: it writes to the storage
 };

@@ -49,6 +49,7 @@ void Reducer::begin(std::span<const std::int64_t> slot_numels, std::uint64_t dig
     missing_.push_back(bucket.slots);
   }
   next_bucket_ = 0;
+  waited_ = {};
   in_round_ = true;
   wants_stop_ = wants_stop;
   if (thread_) {
@@ -98,16 +99,38 @@ void Reducer::submit_full_buckets() {
   }
 }
 
-std::optional<ReduceTimes> Reducer::wait() {
+void Reducer::finish_adding() {
+  const std::lock_guard lock(mutex_);
+  require(in_round_, "a wait without begin()");
+  require_all_added();
+  submit_full_buckets();
+}
+
+std::size_t Reducer::wait_for(std::size_t slot) {
   const auto start = Clock::now();
+  finish_adding();
+  std::size_t bucket = layout_.slots.at(slot).bucket;
+  const bool agreed = !thread_ || thread_->wait_for(bucket);
+  waited_ += Clock::now() - start;
+  if (!agreed) {
+    return 0;
+  }
+  const auto is_back = [&] { return !thread_ || thread_->finished(bucket); };
+  do {
+    ++bucket;
+  } while (bucket < layout_.buckets.size() && is_back());
+  const auto end = std::ranges::partition_point(
+      layout_.slots, [&](const SlotPlace& place) { return place.bucket < bucket; });
+  return static_cast<std::size_t>(end - layout_.slots.begin());
+}
+
+std::optional<ReduceTimes> Reducer::wait() {
+  finish_adding();
   {
     const std::lock_guard lock(mutex_);
-    require(in_round_, "wait() without begin()");
-    require_all_added();
-    submit_full_buckets();
     in_round_ = false;
   }
-  return end_round(thread_.get(), {.stop_requested = wants_stop_, .wire_bytes = layout_.wire_bytes}, start);
+  return end_round(thread_.get(), {.stop_requested = wants_stop_, .wire_bytes = layout_.wire_bytes}, waited_);
 }
 
 void Reducer::require_all_added() const {

@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -37,11 +38,12 @@ class Reducer final : public GradientReducer {
   /// Copies `gradient` / world_size into its slot, converted to the wire type, at once; from host memory or a
   /// device's (buckets are the host's).
   void add(std::size_t slot, const at::Tensor& gradient) override;
+  [[nodiscard]] std::size_t wait_for(std::size_t slot) override;
   [[nodiscard]] std::optional<ReduceTimes> wait() override;
 
   [[nodiscard]] WireType wire() const noexcept { return config_.wire; }
 
-  /// After wait(), until the next begin(): the mean over ranks, in the wire type.
+  /// Of a slot that was waited for, until the next begin(): the mean over ranks, in the wire type.
   [[nodiscard]] std::span<const std::byte> reduced(std::size_t slot) const;
   /// The same as a tensor; a view of the bucket.
   [[nodiscard]] Gradient mean(std::size_t slot) override;
@@ -54,6 +56,7 @@ class Reducer final : public GradientReducer {
   void lay_out(std::span<const std::int64_t> slot_numels);
   void mark_packed(std::size_t bucket);
   void submit_full_buckets();
+  void finish_adding();
   void require_all_added() const;
   [[nodiscard]] std::span<std::byte> bytes_of(std::int64_t offset, std::int64_t numel) const;
 
@@ -68,6 +71,7 @@ class Reducer final : public GradientReducer {
   std::vector<std::size_t> missing_;  ///< by bucket: slots not yet added
   std::size_t next_bucket_ = 0;       ///< the first that was not submitted
   bool in_round_ = false;
+  std::chrono::steady_clock::duration waited_{0};
   bool wants_stop_ = false;
 
   std::unique_ptr<AllreduceThread> thread_;  ///< none for a single rank. After storage_: it writes there.

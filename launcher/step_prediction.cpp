@@ -37,8 +37,7 @@ double milliseconds(const nlohmann::json& line, const std::string& key, const st
 StepCompute step_compute(const std::function<double(const std::string&)>& part_ms) {
   return {.before_s = 1e-3 * (part_ms("plan_ms") + part_ms("gather_ms") + part_ms("forward_ms")),
           .backward_s = 1e-3 * part_ms("backward_ms"),
-          // What a reducer has left to do when the last gradient is there.
-          .after_s = 1e-3 * (part_ms("exposed_comm_ms") + part_ms("optimizer_ms"))};
+          .after_s = 1e-3 * part_ms("optimizer_ms")};
 }
 
 StepCompute read_step_compute(const std::filesystem::path& path) {
@@ -57,12 +56,9 @@ StepCompute read_step_compute(const std::filesystem::path& path) {
                        ": its last line is no JSON object: expected what `slicereduce bench "
                        "step --json` prints"));
   }
-  const bool is_alone = line.value("world_size", 0) == 1;
   return step_compute([&](const std::string& part) {
-    // The peer has no such parts; and of several ranks the wait is the link's, which the model adds.
-    const bool may_lack = part == "plan_ms" || part == "gather_ms" || part == "exposed_comm_ms";
-    const bool counts = part != "exposed_comm_ms" || is_alone;
-    return counts && (line.contains(part) || !may_lack) ? milliseconds(line, part, path) : 0;
+    const bool may_lack = part == "plan_ms" || part == "gather_ms";  // which the peer does not have
+    return line.contains(part) || !may_lack ? milliseconds(line, part, path) : 0;
   });
 }
 

@@ -14,13 +14,12 @@
 
 namespace slicereduce {
 
-/// The compute of a step, from the times of its parts (kStepParts) on ranks that waited for nobody: a single
-/// rank's, or of several that had a fast link.
+/// The compute of a step, from the times of its parts (kStepParts). The wait for AllReduces is not in it.
 [[nodiscard]] StepCompute step_compute(const std::function<double(const std::string&)>& part_ms);
 
 /// The compute of a step, from the last JSON line of a file that `bench step --json` or the DDP peer has
-/// written: `forward_ms`, `backward_ms`, `optimizer_ms`, and where there are `plan_ms`, `gather_ms` and, of a
-/// single rank, `exposed_comm_ms`. Throws Error(input) naming the file and what it lacks.
+/// written: `forward_ms`, `backward_ms`, `optimizer_ms`, and where there are `plan_ms` and `gather_ms`.
+/// Throws Error(input) naming the file and what it lacks.
 [[nodiscard]] StepCompute read_step_compute(const std::filesystem::path& path);
 
 /// How gradients go out, for a prediction.

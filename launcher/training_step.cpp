@@ -79,8 +79,7 @@ std::optional<StepResult> TrainingStep::run(const StepPlans& plans, const Microb
     compute_gradients(batches, result);
   }
   watch.lap_ms();
-  const std::optional<ReduceTimes> reduced = reducer_.wait();
-  result.times.exposed_comm_ms = watch.lap_ms();
+  const std::optional<ReduceTimes> reduced = update(plans, lr);
   if (!reduced) {
     if (feedback_) {
       owe_all();
@@ -92,10 +91,8 @@ std::optional<StepResult> TrainingStep::run(const StepPlans& plans, const Microb
   result.times.comm_ms = reduced->comm_ms;
   result.wire_bytes = reduced->wire_bytes;
   result.stop_requested = reduced->stop_requested;
-
-  optimize(lr);
-  owe_what_was_lost(plans);
-  result.times.optimizer_ms = watch.lap_ms();
+  result.times.exposed_comm_ms = reduced->exposed_ms;
+  result.times.optimizer_ms = watch.lap_ms() - reduced->exposed_ms;
   return result;
 }
 
@@ -179,24 +176,43 @@ void TrainingStep::send(std::size_t parameter, const at::Tensor& gradient) {
   }
 }
 
-void TrainingStep::optimize(double lr) {
-  std::vector<Gradient> gradients(cut_.size());
-  for (std::size_t p = 0; p < gradients.size(); ++p) {
-    gradients[p] = reducer_.mean(slot(p));
+/// What the last layers have waited for is not waited for by the first: weights change as their mean arrives.
+std::optional<ReduceTimes> TrainingStep::update(const StepPlans& plans, double lr) {
+  for (std::size_t done = 0; done < cut_.size();) {
+    const std::size_t reduced = reducer_.wait_for(done);
+    if (reduced == 0) {
+      break;  // ranks disagree, which wait() says again
+    }
+    update_slots(done, reduced, plans, lr);
+    done = reduced;
   }
-  sgd_.apply(cut_, sent_, gradients, lr);
+  const auto times = reducer_.wait();
+  if (times) {
+    sgd_.end_step();
+    taken_.clear();
+  }
+  return times;
 }
 
-void TrainingStep::owe_what_was_lost(const StepPlans& plans) {
-  const bool owes = reducer_.loses() && (config_.owes_losses || plans.slices != nullptr);
-  for (std::size_t p = 0; p < taken_.size() && feedback_ && owes; ++p) {
-    const Gradient mean = reducer_.mean(slot(p));
-    if (!mean.has_factors()) {
-      reducer_.subtract_sent(slot(p), taken_[p]);
-    }
-    feedback_->memory.give_back(p, cut_[p].shape, sent_, taken_[p], mean.has_factors() ? mean : Gradient());
+void TrainingStep::update_slots(std::size_t begin, std::size_t end, const StepPlans& plans, double lr) {
+  const std::size_t first = cut_.size() - end;
+  std::vector<Gradient> means;
+  for (std::size_t p = first; p < cut_.size() - begin; ++p) {
+    means.push_back(reducer_.mean(slot(p)));
   }
-  taken_.clear();
+  sgd_.update(first, cut_.subspan(first, means.size()), sent_, means, lr);
+  const bool owes = reducer_.loses() && (config_.owes_losses || plans.slices != nullptr);
+  for (std::size_t i = 0; i < means.size() && feedback_ && owes; ++i) {
+    owe_what_was_lost(first + i, means[i]);
+  }
+}
+
+void TrainingStep::owe_what_was_lost(std::size_t parameter, const Gradient& mean) {
+  if (!mean.has_factors()) {
+    reducer_.subtract_sent(slot(parameter), taken_[parameter]);
+  }
+  feedback_->memory.give_back(parameter, cut_[parameter].shape, sent_, taken_[parameter],
+                              mean.has_factors() ? mean : Gradient());
 }
 
 void TrainingStep::owe_all() {

@@ -28,8 +28,8 @@ struct StepTimes {
   double gather_ms = 0;
   double forward_ms = 0;
   double backward_ms = 0;
-  double exposed_comm_ms = 0;  ///< in which nothing but the AllReduce was left to wait for
-  double optimizer_ms = 0;     ///< SGD over all weights, and the norms for the next plan
+  double exposed_comm_ms = 0;  ///< after backward, with nothing to do but to wait for AllReduces
+  double optimizer_ms = 0;     ///< SGD over all weights, what the reducer has left to compute, the next norms
   double comm_ms = 0;          ///< in which an AllReduce was under way, hidden or not
 };
 
@@ -89,8 +89,7 @@ struct Feedback {
 ///   gather    compact weights from the dense ones that all ranks share
 ///   forward   through the compact network
 ///   backward  each gradient moves once, into its bucket; a full bucket starts its AllReduce
-///   wait      for the last of them
-///   optimizer dense weights and momentum from the mean of the slices
+///   update    dense weights and momentum, from the mean of the slices, bucket by bucket as they come back
 ///
 /// With feedback, what a rank owes is added to each gradient before it is sent, and what did not get through
 /// is owed again.
@@ -120,8 +119,9 @@ class TrainingStep {
   void compute_gradients(const MicrobatchSource& batches, StepResult& result);
   void take_gradient(std::size_t parameter, const at::Tensor& leaf);
   void send(std::size_t parameter, const at::Tensor& gradient);
-  void optimize(double lr);
-  void owe_what_was_lost(const StepPlans& plans);
+  [[nodiscard]] std::optional<ReduceTimes> update(const StepPlans& plans, double lr);
+  void update_slots(std::size_t begin, std::size_t end, const StepPlans& plans, double lr);
+  void owe_what_was_lost(std::size_t parameter, const Gradient& mean);
   void owe_all();
   /// Buckets fill from the last layer to the first, as backward runs.
   [[nodiscard]] std::size_t slot(std::size_t parameter) const;

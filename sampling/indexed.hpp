@@ -35,7 +35,7 @@ void gather_slices(const SlicedParameter& parameter, const PlacedPlan& plan, con
 void owe(const at::Tensor& owed, const ParameterShape& shape, const PlacedPlan& plan,
          const at::Tensor& unsent);
 
-/// SlicedSgd::apply without the norms. Gradients may come from another device.
+/// SlicedSgd::update. Gradients may come from another device.
 void update(std::span<const SlicedParameter> parameters, std::span<const at::Tensor> momentum,
             const PlacedPlan& plan, std::span<const Gradient> gradients, const SgdConfig& config, double lr);
 

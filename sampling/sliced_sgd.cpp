@@ -74,6 +74,7 @@ struct SlicedSgd::Block {
   const ParameterShape* shape;
   std::int64_t index;
   const Placement* placement;
+  const Gradient* gradient;
 };
 
 template <typename GradientRow>
@@ -85,7 +86,7 @@ void SlicedSgd::update_block(const Block& block, const GradientRow& gradient_row
   const Step step{.lr = static_cast<float>(lr),
                   .momentum = static_cast<float>(config_.momentum),
                   .weight_decay = decays ? static_cast<float>(config_.weight_decay) : 0.0F};
-  const auto update = config_.nesterov ? update_run<true> : update_run<false>;
+  const auto update_row = config_.nesterov ? update_run<true> : update_run<false>;
   auto* w = parameters_[block.parameter].value.mutable_data_ptr<float>();
   auto* m = momentum_[block.parameter].mutable_data_ptr<float>();
 
@@ -100,14 +101,15 @@ void SlicedSgd::update_block(const Block& block, const GradientRow& gradient_row
       if (has_gradient) {
         scatter_columns(gradient_row(compact_row[row]), kept, taps, spread.data());
       }
-      update(w + row * width, m + row * width, has_gradient ? spread.data() : zero.data(), of_row.data(),
-             width, step);
+      update_row(w + row * width, m + row * width, has_gradient ? spread.data() : zero.data(), of_row.data(),
+                 width, step);
     }
   });
   squares.finish(block.index, of_row);
 }
 
-void SlicedSgd::update_block(const Block& block, const Gradient& gradient, double lr) {
+void SlicedSgd::update_block(const Block& block, double lr) {
+  const Gradient& gradient = *block.gradient;
   const std::int64_t width = static_cast<std::int64_t>(block.placement->columns.size()) * block.shape->taps();
   const auto rows_of = [&]<typename Number>(const Number* numbers) {
     update_block(block, [=](std::int64_t row) { return numbers + row * width; }, lr);
@@ -135,21 +137,30 @@ void SlicedSgd::update_block(const Block& block, const Gradient& gradient, doubl
 }
 
 void SlicedSgd::apply(const PlacedPlan& plan, std::span<const Gradient> gradients, double lr) {
-  apply(parameters_, plan, gradients, lr);
+  require(gradients.size() == parameters_.size(), "SGD needs a gradient for every parameter");
+  update(0, parameters_, plan, gradients, lr);
+  end_step();
 }
 
-void SlicedSgd::apply(std::span<const SlicedParameter> cut, const PlacedPlan& plan,
-                      std::span<const Gradient> gradients, double lr) {
-  require(gradients.size() == parameters_.size() && cut.size() == parameters_.size(),
-          "SGD needs a gradient for every parameter");
-  for (std::size_t p = 0; p < parameters_.size(); ++p) {
-    require(gradients[p].numel() == cut[p].shape.compact_numel(plan.plan()),
+void SlicedSgd::update(std::size_t first, std::span<const SlicedParameter> cut, const PlacedPlan& plan,
+                       std::span<const Gradient> gradients, double lr) {
+  require(gradients.size() == cut.size() && first + cut.size() <= parameters_.size(),
+          "SGD needs a gradient for every parameter that it updates");
+  for (std::size_t i = 0; i < cut.size(); ++i) {
+    require(gradients[i].numel() == cut[i].shape.compact_numel(plan.plan()),
             "a gradient has another size than its plan");
   }
   if (on_cpu()) {
-    apply_on_cpu(cut, plan.plan(), gradients, lr);
+    update_on_cpu(first, cut, plan.plan(), gradients, lr);
   } else {
-    indexed::update(cut, momentum_, plan, gradients, config_, lr);
+    indexed::update(cut, momentum().subspan(first, cut.size()), plan, gradients, config_, lr);
+  }
+}
+
+void SlicedSgd::end_step() {
+  if (on_cpu()) {
+    norms_ = site_norms(sites_, parameters_, squares_);
+  } else {
     refresh_norms();
   }
 }
@@ -159,23 +170,26 @@ std::vector<std::vector<float>> SlicedSgd::norms(std::span<const Site> sites,
   return on_cpu() ? site_norms(sites, cut, squares_) : indexed::site_norms(sites, cut);
 }
 
-void SlicedSgd::apply_on_cpu(std::span<const SlicedParameter> cut, const Plan& plan,
-                             std::span<const Gradient> gradients, double lr) {
+void SlicedSgd::update_on_cpu(std::size_t first, std::span<const SlicedParameter> cut, const Plan& plan,
+                              std::span<const Gradient> gradients, double lr) {
   std::vector<Placement> placements;
-  placements.reserve(parameters_.size());
+  placements.reserve(cut.size());
   std::vector<Block> blocks;
-  for (std::size_t p = 0; p < parameters_.size(); ++p) {
-    placements.push_back(place(cut[p].shape, plan));
-    for (std::int64_t block = 0; block < squares_[p].blocks(); ++block) {
-      blocks.push_back({.parameter = p, .shape = &cut[p].shape, .index = block, .placement = &placements[p]});
+  for (std::size_t i = 0; i < cut.size(); ++i) {
+    placements.push_back(place(cut[i].shape, plan));
+    for (std::int64_t block = 0; block < squares_[first + i].blocks(); ++block) {
+      blocks.push_back({.parameter = first + i,
+                        .shape = &cut[i].shape,
+                        .index = block,
+                        .placement = &placements[i],
+                        .gradient = &gradients[i]});
     }
   }
   at::parallel_for(0, static_cast<std::int64_t>(blocks.size()), 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t b = begin; b < end; ++b) {
-      update_block(blocks[b], gradients[blocks[b].parameter], lr);
+      update_block(blocks[b], lr);
     }
   });
-  norms_ = site_norms(sites_, parameters_, squares_);
 }
 
 }  // namespace slicereduce

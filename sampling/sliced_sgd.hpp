@@ -28,22 +28,26 @@ struct SgdConfig {
 ///     d = g + weight_decay * w;  m = momentum * m + d;  w -= lr * (nesterov ? d + momentum * m : m)
 ///
 /// On the CPU one pass reads and writes every weight and momentum once, and yields the column norms that the
-/// next plan is drawn from.
+/// next plan is drawn from. A step may go parameter by parameter, as gradients arrive.
 class SlicedSgd {
  public:
   /// Momentum starts at zero. `parameters` must outlive it and keep their tensors.
   SlicedSgd(std::span<SlicedParameter> parameters, std::span<const Site> sites, SgdConfig config);
 
-  /// `gradients[p]`: what `plan` leaves of parameter p, averaged over ranks, without gaps; in host memory, or
-  /// on the weights' device. Factors are multiplied out row by row. Updates in place.
+  /// A step: update() of all parameters, and end_step(). `gradients[p]`: what `plan` leaves of parameter p,
+  /// averaged over ranks, without gaps; in host memory, or on the weights' device. Factors are multiplied out
+  /// row by row. Updates in place.
   void apply(const PlacedPlan& plan, std::span<const Gradient> gradients, double lr);
 
-  /// The same for gradients that are cut in another way: `cut[p]` is the parameter's tensor with the rows and
-  /// columns that `plan` speaks of.
-  void apply(std::span<const SlicedParameter> cut, const PlacedPlan& plan,
-             std::span<const Gradient> gradients, double lr);
+  /// A part of a step: of as many parameters as there are gradients, from `first` on. `cut` are those
+  /// parameters, or the same tensors cut in another way, with the rows and columns that `plan` speaks of. In
+  /// any order; a step takes each parameter once.
+  void update(std::size_t first, std::span<const SlicedParameter> cut, const PlacedPlan& plan,
+              std::span<const Gradient> gradients, double lr);
+  /// After all parameters were updated: renews the norms.
+  void end_step();
 
-  /// Of the weights as they are: see site_norms().
+  /// Of the weights at the last step's end: see site_norms().
   [[nodiscard]] const std::vector<std::vector<float>>& norms() const { return norms_; }
   /// The same for `sites` of parameters that are cut in another way.
   [[nodiscard]] std::vector<std::vector<float>> norms(std::span<const Site> sites,
@@ -57,12 +61,12 @@ class SlicedSgd {
  private:
   struct Block;
   [[nodiscard]] bool on_cpu() const;
-  void apply_on_cpu(std::span<const SlicedParameter> cut, const Plan& plan,
-                    std::span<const Gradient> gradients, double lr);
+  void update_on_cpu(std::size_t first, std::span<const SlicedParameter> cut, const Plan& plan,
+                     std::span<const Gradient> gradients, double lr);
   /// `gradient_row(r)` points to the kept columns of compact row r.
   template <typename GradientRow>
   void update_block(const Block& block, const GradientRow& gradient_row, double lr);
-  void update_block(const Block& block, const Gradient& gradient, double lr);
+  void update_block(const Block& block, double lr);
 
   std::span<SlicedParameter> parameters_;
   std::span<const Site> sites_;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <latch>
 
 #include "tests/support/communicator_contract.hpp"
@@ -68,6 +69,24 @@ TEST(AllreduceThread, TellsWhenOneOfARoundIsDone) {
       EXPECT_EQ(thread.wait_all().agreed, agrees);
       EXPECT_FALSE(thread.finished(0)) << "a new round";
     }
+  });
+}
+
+TEST(AllreduceThread, WaitsForTheFirstOfSeveral) {
+  run_ranks(2, [](Communicator& communicator) {
+    ScriptedCommunicator scripted(communicator);
+    scripted.hold_sums_after(1);
+    AllreduceThread thread(scripted, kPatient);
+    EncodedNumbers first(integers(50, communicator.rank()), WireType::fp32);
+    EncodedNumbers second(integers(50, communicator.rank()), WireType::fp32);
+    thread.submit(first.buffer());
+    thread.submit(second.buffer());
+    EXPECT_TRUE(thread.wait_for_any(std::array<std::size_t, 3>{2, 1, 0})) << "2 was not even submitted";
+    EXPECT_TRUE(thread.finished(0));
+    EXPECT_FALSE(thread.finished(1));
+    scripted.release();
+    EXPECT_TRUE(thread.wait_for(1));
+    EXPECT_EQ(thread.wait_all().allreduces.size(), 2U);
   });
 }
 

@@ -45,6 +45,24 @@ TEST(LowRankReducer, QGoesOutBehindTheNextP) {
   });
 }
 
+/// P0 P1 Q0 Q1: while Q1 is on its way, the first bucket is there.
+TEST(LowRankReducer, ABucketIsThereWhileTheNextIsOnItsWay) {
+  run_ranks(2, [](Communicator& communicator) {
+    ScriptedCommunicator scripted(communicator);
+    scripted.hold_sums_after(3);
+    LowRankReducer reducer(scripted, one_each(), {.rank = 1});
+    reducer.begin(kTwoMatrices, 1, false);
+    for (std::size_t slot = 0; slot < 2; ++slot) {
+      reducer.add(slot, testing::gradient_of(kTwoMatrices[slot], slot, communicator.rank(), 0));
+    }
+    EXPECT_EQ(reducer.wait_for(0), 1U);
+    EXPECT_GT(reducer.mean(0).dense().abs().sum().item<double>(), 0);
+    scripted.release();
+    EXPECT_EQ(reducer.wait_for(1), 2U);
+    EXPECT_TRUE(reducer.wait().has_value());
+  });
+}
+
 /// The columns of a larger matrix keep their own start, whatever is cut from it in between.
 TEST(LowRankReducer, RemembersFactorsInTheirPlaces) {
   InProcessGroup group(1);

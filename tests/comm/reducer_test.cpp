@@ -83,6 +83,23 @@ TEST(Reducer, BucketsGoOutInTheOrderOfTheirSlots) {
   });
 }
 
+TEST(Reducer, ABucketIsThereWhileTheNextIsOnItsWay) {
+  run_ranks(2, [](Communicator& communicator) {
+    ScriptedCommunicator scripted(communicator);
+    scripted.hold_sums_after(1);
+    Reducer reducer(scripted, two_buckets(true));
+    reducer.begin(kTwoSlots, 1);
+    reducer.add(0, at::full({4}, 1.0F));
+    reducer.add(1, at::full({4}, 2.0F));
+    EXPECT_EQ(reducer.wait_for(0), 1U);
+    EXPECT_TRUE(reducer.mean(0).dense().equal(at::full({4}, 1.0F)));
+    scripted.release();
+    EXPECT_EQ(reducer.wait_for(1), 2U);
+    EXPECT_TRUE(reducer.mean(1).dense().equal(at::full({4}, 2.0F)));
+    EXPECT_TRUE(reducer.wait().has_value());
+  });
+}
+
 TEST(Reducer, ASingleRankCountsWhatItWouldSendAndSendsNothing) {
   InProcessGroup group(1);
   ScriptedCommunicator scripted(group.rank(0));
@@ -116,6 +133,7 @@ TEST(Reducer, AFailureOfACollectiveIsThrownByWait) {
     reducer.begin(kTwoSlots, 1);
     reducer.add(0, at::zeros({4}));
     reducer.add(1, at::zeros({4}));
+    expect_error_from([&] { (void)reducer.wait_for(0); }, ErrorKind::mpi, "unplugged");
     expect_error_from([&] { (void)reducer.wait(); }, ErrorKind::mpi, "unplugged");
     communicator.barrier();
   });
@@ -167,6 +185,7 @@ TEST(Reducer, RoundsAreBeginAddWait) {
   InProcessGroup group(1);
   Reducer reducer(group.rank(0), {});
   expect_error_from([&] { (void)reducer.wait(); }, ErrorKind::invariant, "without begin");
+  expect_error_from([&] { (void)reducer.wait_for(0); }, ErrorKind::invariant, "without begin");
   reducer.begin(kTwoSlots, 1);
   expect_error_from([&] { reducer.begin(kTwoSlots, 1); }, ErrorKind::invariant, "before the last one's wait");
   reducer.add(0, at::zeros({4}));

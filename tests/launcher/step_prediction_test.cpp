@@ -100,26 +100,12 @@ TEST(ReadStepCompute, TakesTheLastLine) {
   const auto path = folder.path() / "measured.json";
   std::ofstream(path)
       << "{\"forward_ms\": 1}\n"
-      << R"({"plan_ms": 1, "gather_ms": 2, "forward_ms": 3, "backward_ms": 4, "optimizer_ms": 5})"
+      << R"({"plan_ms": 1, "gather_ms": 2, "forward_ms": 3, "backward_ms": 4, "exposed_comm_ms": 9, "optimizer_ms": 5})"
       << "\n\n";
   const StepCompute compute = read_step_compute(path);
   EXPECT_DOUBLE_EQ(compute.before_s, 0.006);
   EXPECT_DOUBLE_EQ(compute.backward_s, 0.004);
   EXPECT_DOUBLE_EQ(compute.after_s, 0.005);
-}
-
-/// Of one rank there is nobody to wait for: what a reducer does after backward is work.
-TEST(ReadStepCompute, CountsTheWaitOfASingleRank) {
-  const TemporaryFolder folder;
-  const auto path = folder.path() / "measured.json";
-  const auto write = [&](int world_size) {
-    std::ofstream(path) << R"({"forward_ms": 3, "backward_ms": 4, "exposed_comm_ms": 2, "optimizer_ms": 5, )"
-                        << "\"world_size\": " << world_size << "}\n";
-  };
-  write(1);
-  EXPECT_DOUBLE_EQ(read_step_compute(path).after_s, 0.007);
-  write(2);
-  EXPECT_DOUBLE_EQ(read_step_compute(path).after_s, 0.005);
 }
 
 TEST(ReadStepCompute, SaysWhatIsMissing) {

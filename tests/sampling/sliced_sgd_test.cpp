@@ -76,6 +76,34 @@ TEST(SlicedSgd, TakesFactorsAsTheirProduct) {
   }
 }
 
+/// From the last parameter to the first, as gradients arrive, one or two at a time.
+TEST(SlicedSgd, AStepInPartsIsAStep) {
+  const SgdConfig config{.momentum = 0.9, .weight_decay = 0.05, .nesterov = true};
+  RandomParameters random(5);
+  RandomParameters same(5);
+  SlicedSgd at_once(random.parameters, random.sites, config);
+  SlicedSgd in_parts(same.parameters, same.sites, config);
+  for (std::uint64_t step = 0; step < 3; ++step) {
+    const Plan plan = random.random_plan(step);
+    std::vector<Gradient> gradients;
+    for (const auto& parameter : random.parameters) {
+      gradients.push_back(at::randn({parameter.shape.compact_numel(plan)}, random.generator));
+    }
+    at_once.apply(PlacedPlan(plan, at::kCPU), gradients, 0.1);
+    for (std::size_t end = gradients.size(), count = 1; end > 0;
+         end -= count, count = std::min(end, count ^ 3)) {
+      in_parts.update(end - count, std::span(same.parameters).subspan(end - count, count),
+                      PlacedPlan(plan, at::kCPU), std::span(gradients).subspan(end - count, count), 0.1);
+    }
+    in_parts.end_step();
+  }
+  for (std::size_t p = 0; p < random.parameters.size(); ++p) {
+    EXPECT_TRUE(random.parameters[p].value.equal(same.parameters[p].value)) << p;
+    EXPECT_TRUE(at_once.momentum()[p].equal(in_parts.momentum()[p])) << p;
+  }
+  EXPECT_EQ(at_once.norms(), in_parts.norms());
+}
+
 TEST(SlicedSgd, FollowsDenseSgdOnScatteredGradients) {
   for (const bool nesterov : {false, true}) {
     for (const bool decay_vectors : {false, true}) {

@@ -169,6 +169,33 @@ inline std::vector<std::byte> low_rank_bits(Communicator& communicator, WireType
   return bits;
 }
 
+/// Each mean is there as soon as its slot is, and no bit changes for it.
+inline void factors_come_back_in_the_order_of_slots(Communicator& communicator) {
+  const auto slots = mixed_slots();
+  for (const bool overlap : {true, false}) {
+    LowRankReducer at_once(communicator, few_buckets(WireType::bf16, overlap), {.rank = 2});
+    LowRankReducer one_by_one(communicator, few_buckets(WireType::bf16, overlap), {.rank = 2});
+    for (std::uint64_t step = 0; step < 2; ++step) {
+      (void)reduce_round(at_once, slots, communicator.rank(), step);
+      one_by_one.begin(slots, 42, false);
+      std::vector<at::Tensor> gradients;
+      for (std::size_t slot = 0; slot < slots.size(); ++slot) {
+        gradients.push_back(gradient_of(slots[slot], slot, communicator.rank(), step));
+        one_by_one.add(slot, gradients.back());
+      }
+      for (std::size_t done = 0; done < slots.size();) {
+        const std::size_t reduced = one_by_one.wait_for(done);
+        ASSERT_GT(reduced, done);
+        ASSERT_LE(reduced, slots.size());
+        for (; done < reduced; ++done) {
+          EXPECT_TRUE(one_by_one.mean(done).dense().equal(at_once.mean(done).dense())) << done;
+        }
+      }
+      EXPECT_TRUE(one_by_one.wait().has_value());
+    }
+  }
+}
+
 inline void the_bits_are_the_same_on_all_ranks_and_without_overlap(Communicator& communicator) {
   for (const WireType wire : {WireType::fp32, WireType::bf16, WireType::fp16}) {
     const auto overlapped = low_rank_bits(communicator, wire, true);
@@ -203,6 +230,7 @@ inline void a_low_rank_disagreement_passes(Communicator& communicator) {
   for (std::size_t slot = 0; slot < slots.size(); ++slot) {
     reducer.add(slot, gradient_of(slots[slot], slot, communicator.rank(), 0));
   }
+  EXPECT_EQ(reducer.wait_for(0) > 0, communicator.world_size() == 1);
   EXPECT_EQ(reducer.wait().has_value(), communicator.world_size() == 1);
   LowRankReducer fresh(communicator, few_buckets(WireType::fp32), {.rank = 2});
   (void)reduce_round(fresh, slots, communicator.rank(), 3);
@@ -217,6 +245,7 @@ inline constexpr std::array kLowRankContract = {
     LowRankClause{"FullRankIsTheMean", full_rank_is_the_mean},
     LowRankClause{"WhatIsNotSentIsLeft", what_is_not_sent_is_left},
     LowRankClause{"AConstantLowRankGradientIsFound", a_constant_low_rank_gradient_is_found},
+    LowRankClause{"FactorsComeBackInTheOrderOfSlots", factors_come_back_in_the_order_of_slots},
     LowRankClause{"TheBitsAreTheSameOnAllRanksAndWithoutOverlap",
                   the_bits_are_the_same_on_all_ranks_and_without_overlap},
     LowRankClause{"ThePayloadIsAsPromised", the_payload_is_as_promised},

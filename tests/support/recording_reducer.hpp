@@ -18,6 +18,7 @@ class RecordingReducer final : public GradientReducer {
     real_.begin(slots, digest, wants_stop);
   }
   void add(std::size_t slot, const at::Tensor& gradient) override { real_.add(slot, gradient); }
+  [[nodiscard]] std::size_t wait_for(std::size_t slot) override { return real_.wait_for(slot); }
   [[nodiscard]] std::optional<ReduceTimes> wait() override { return real_.wait(); }
   [[nodiscard]] Gradient mean(std::size_t slot) override { return real_.mean(slot); }
   [[nodiscard]] bool loses() const override { return real_.loses(); }

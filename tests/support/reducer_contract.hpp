@@ -89,6 +89,32 @@ inline void the_layout_follows_the_numels(Communicator& communicator) {
   }
 }
 
+/// Each mean is there as soon as its slot is.
+inline void slots_come_back_in_their_order(Communicator& communicator) {
+  const std::vector<std::int64_t> numels = {3, 1, 0, 17, 4, 100, 2, 2, 31, 0};
+  for (const bool overlap : {true, false}) {
+    Reducer reducer(communicator, small_buckets(WireType::bf16, overlap));
+    reducer.begin(numels, 42);
+    for (std::size_t slot = 0; slot < numels.size(); ++slot) {
+      reducer.add(slot, exact_gradient(slot, numels[slot], communicator.rank(), communicator.world_size()));
+    }
+    for (std::size_t done = 0; done < numels.size();) {
+      const std::size_t reduced = reducer.wait_for(done);
+      ASSERT_GT(reduced, done);
+      ASSERT_LE(reduced, numels.size());
+      for (; done < reduced; ++done) {
+        EXPECT_TRUE(reducer.mean(done)
+                        .dense()
+                        .to(at::kFloat)
+                        .equal(exact_mean(done, numels[done], communicator.world_size())))
+            << done;
+      }
+    }
+    EXPECT_EQ(reducer.wait_for(0), numels.size());
+    EXPECT_TRUE(reducer.wait().has_value());
+  }
+}
+
 inline std::vector<std::byte> reduced_bits(Communicator& communicator, WireType wire, bool overlap) {
   const std::vector<std::int64_t> numels = {7, 50, 3, 21};
   Reducer reducer(communicator, small_buckets(wire, overlap));
@@ -154,6 +180,7 @@ inline void a_disagreement_reaches_all_ranks_and_passes(Communicator& communicat
   for (std::size_t slot = 0; slot < numels.size(); ++slot) {
     reducer.add(slot, exact_gradient(slot, numels[slot], communicator.rank(), communicator.world_size()));
   }
+  EXPECT_EQ(reducer.wait_for(0) > 0, communicator.world_size() == 1);
   EXPECT_EQ(reducer.wait().has_value(), communicator.world_size() == 1);
   reduce_exact_gradients(reducer, communicator, numels, at::kFloat);
   expect_exact_means(reducer, numels, communicator.world_size());
@@ -162,6 +189,7 @@ inline void a_disagreement_reaches_all_ranks_and_passes(Communicator& communicat
 inline constexpr std::array kReducerContract = {
     ReducerClause{"AveragesExactlyInEveryWireType", averages_exactly_in_every_wire_type},
     ReducerClause{"TheLayoutFollowsTheNumels", the_layout_follows_the_numels},
+    ReducerClause{"SlotsComeBackInTheirOrder", slots_come_back_in_their_order},
     ReducerClause{"OverlapChangesNoBit", overlap_changes_no_bit},
     ReducerClause{"LargeGradientsDoNotOverflow", large_gradients_do_not_overflow},
     ReducerClause{"GradientsMayComeFromSeveralThreads", gradients_may_come_from_several_threads},

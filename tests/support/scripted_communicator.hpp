@@ -1,6 +1,8 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -23,6 +25,9 @@ class ScriptedCommunicator final : public Communicator {
     const std::lock_guard lock(mutex_);
     failure_ = message;
   }
+  /// Sums after the first `count` do not get done before release().
+  void hold_sums_after(std::size_t count) { free_sums_ = count; }
+  void release() { free_sums_ = std::numeric_limits<std::size_t>::max(); }
   /// The sizes in bytes of all sums so far, in the order in which they were started.
   [[nodiscard]] std::vector<std::size_t> started_sums() const {
     const std::lock_guard lock(mutex_);
@@ -34,10 +39,12 @@ class ScriptedCommunicator final : public Communicator {
   std::unique_ptr<Pending> start_allreduce(WireBuffer buffer) override {
     const std::lock_guard lock(mutex_);
     started_.push_back(buffer.bytes.size());
-    return std::make_unique<Scripted>(real_.start_allreduce(buffer), hangs_, failure_);
+    const auto is_held = [this, sum = started_.size()] { return hangs_ || sum > free_sums_; };
+    return std::make_unique<Scripted>(real_.start_allreduce(buffer), is_held, failure_);
   }
   std::unique_ptr<Pending> start_allreduce_min(std::span<std::uint64_t> values) override {
-    return std::make_unique<Scripted>(real_.start_allreduce_min(values), hangs_, "");
+    return std::make_unique<Scripted>(
+        real_.start_allreduce_min(values), [this] { return hangs_.load(); }, "");
   }
   void broadcast(std::span<std::byte> bytes, int root) override { real_.broadcast(bytes, root); }
   std::vector<std::byte> gather(std::span<const std::byte> bytes, int root) override {
@@ -52,23 +59,24 @@ class ScriptedCommunicator final : public Communicator {
  private:
   class Scripted final : public Pending {
    public:
-    Scripted(std::unique_ptr<Pending> real, bool hangs, std::string failure)
-        : real_(std::move(real)), hangs_(hangs), failure_(std::move(failure)) {}
+    Scripted(std::unique_ptr<Pending> real, std::function<bool()> is_held, std::string failure)
+        : real_(std::move(real)), is_held_(std::move(is_held)), failure_(std::move(failure)) {}
     bool test() override {
       if (!failure_.empty()) {
         throw Error(ErrorKind::mpi, failure_);
       }
-      return !hangs_ && real_->test();
+      return !is_held_() && real_->test();
     }
 
    private:
     std::unique_ptr<Pending> real_;
-    const bool hangs_;
+    const std::function<bool()> is_held_;
     const std::string failure_;
   };
 
   Communicator& real_;
   std::atomic<bool> hangs_ = false;
+  std::atomic<std::size_t> free_sums_ = std::numeric_limits<std::size_t>::max();
   mutable std::mutex mutex_;
   std::string failure_;
   std::vector<std::size_t> started_;
