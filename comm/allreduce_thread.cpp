@@ -177,14 +177,15 @@ void AllreduceThread::run(const std::stop_token& stop) {
   }
 }
 
-/// Whether anything moved. All that waits starts at once: they share the link, and come back late together,
-/// but with only 2 MB of them under way it idled between them (2 hosts: 3 to 8 % longer, Open MPI 4.1.4).
+/// Whether anything moved.
 bool AllreduceThread::advance(Items& waiting, Items& under_way) {
   const bool started = start_waiting(waiting, under_way);
   const bool finished = collect_done(waiting, under_way);
   return started || finished;
 }
 
+/// All at once: they share the link, and come back late together, but with only 2 MB of them under way it
+/// idled between them (2 hosts: 3 to 8 % longer, Open MPI 4.1.4).
 bool AllreduceThread::start_waiting(Items& waiting, Items& under_way) {
   const auto closed = [&] {
     return std::ranges::any_of(under_way, [](const auto& item) { return item->agreement.has_value(); });

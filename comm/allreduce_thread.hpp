@@ -42,9 +42,9 @@ struct AllreduceRound {
 /// this thread 59 to 91 % (2 hosts, 1 Gbit/s, Open MPI 4.1.4). It sleeps between its rounds, since
 /// polling without a pause took a core from the computation.
 ///
-/// Uses the communicator's start_ calls, which nobody else may use meanwhile. submit() and wait_all() are for
-/// one thread at a time. After a failure the ranks are no longer in step: every later wait_all() throws it
-/// again.
+/// Uses the communicator's start_ calls, which nobody else may use meanwhile. submit() and the waits are
+/// for one thread at a time. After a failure the ranks are no longer in step: every later wait_all() throws
+/// it again.
 class AllreduceThread {
  public:
   /// `timeout` bounds each collective, from its start on this rank: it includes waiting for the slowest rank.

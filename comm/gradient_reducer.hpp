@@ -20,7 +20,7 @@ struct ReducerConfig {
   std::int64_t bucket_bytes = 25LL << 20;
   std::int64_t first_bucket_bytes = 1LL << 20;
   std::int64_t last_bucket_bytes = 128LL << 10;
-  /// Start a bucket's AllReduce when it is full; off: all of them in wait().
+  /// Start a bucket's AllReduce when it is full; off: all of them in the first wait.
   bool overlap = true;
   std::chrono::milliseconds timeout{300'000};
 

@@ -43,7 +43,8 @@ struct StepCompute {
 };
 
 /// A step whose buckets go out one after the other, each as soon as it is ready: `allreduce_s(bytes)` tells
-/// the time of one AllReduce.
+/// the time of one AllReduce. Updates come after all of them: they could start with the first, but where the
+/// link is what a step waits for, buckets share it and come back nearly together.
 template <typename AllreduceTime>
 [[nodiscard]] double step_s(const StepCompute& compute, std::span<const BucketLoad> buckets,
                             const AllreduceTime& allreduce_s) {

@@ -83,7 +83,6 @@ void LowRankReducer::begin(std::span<const SlotShape> slots, std::uint64_t diges
   factors_.resize(std::max(factors_.size(), slots.size()));
   lay_out(slots);
   plan_sends();
-  missing_ = slots.size();
   next_send_ = 0;
   back_ = 0;
   waited_ = {};
@@ -231,7 +230,6 @@ void LowRankReducer::add(std::size_t slot, const at::Tensor& gradient) {
   {
     const std::lock_guard lock(mutex_);
     --buckets_[place.bucket].missing;
-    --missing_;
   }
   if (config_.overlap) {
     // Where another thread is at it: what it misses goes out with the next add() or wait.
@@ -333,21 +331,17 @@ std::size_t LowRankReducer::wait_for(std::size_t slot) {
   }
   const std::lock_guard lock(advancing_);
   const bool agreed = bring_back(slots_.at(slot).bucket);
-  // Not those behind it: the sooner the caller is back, the sooner their right factors go out.
+  // Not those behind it: the sooner the caller asks again, the sooner their right factors go out.
   return agreed ? buckets_[back_ - 1].end_slot : 0;
 }
 
 std::optional<ReduceTimes> LowRankReducer::wait() {
-  {
-    const std::lock_guard lock(mutex_);
-    require(in_round_, "a wait without begin()");
-    require_all_added();
-  }
   if (!slots_.empty()) {
     (void)wait_for(slots_.size() - 1);
   }
   {
     const std::lock_guard lock(mutex_);
+    require(in_round_, "a wait without begin()");
     in_round_ = false;
   }
   return end_round(thread_.get(), {.stop_requested = wants_stop_, .wire_bytes = wire_bytes_}, waited_);

@@ -85,10 +85,9 @@ class LowRankReducer final : public GradientReducer {
   std::int64_t wire_bytes_ = 0;
   bool wants_stop_ = false;
 
-  std::mutex mutex_;  ///< guards what is below
-  std::size_t missing_ = 0;
+  std::mutex mutex_;  ///< guards what is in the round: this, and what of slots and buckets add() changes
   bool in_round_ = false;
-  std::mutex advancing_;  ///< held by the thread that submits
+  std::mutex advancing_;  ///< held by the thread that submits; guards what is below
   std::size_t next_send_ = 0;
   std::size_t back_ = 0;  ///< buckets of which both factors are back
   std::chrono::steady_clock::duration waited_{0};

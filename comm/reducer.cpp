@@ -109,18 +109,21 @@ void Reducer::finish_adding() {
 std::size_t Reducer::wait_for(std::size_t slot) {
   const auto start = Clock::now();
   finish_adding();
-  std::size_t bucket = layout_.slots.at(slot).bucket;
-  const bool agreed = !thread_ || thread_->wait_for(bucket);
+  const std::size_t bucket = layout_.slots.at(slot).bucket;
+  // The first ones, since a later one may well be back before them.
+  std::size_t back = 0;
+  const auto next_is_back = [&] {
+    return !thread_ || (back <= bucket ? thread_->wait_for(back) : thread_->finished(back));
+  };
+  while (back < layout_.buckets.size() && next_is_back()) {
+    ++back;
+  }
   waited_ += Clock::now() - start;
-  if (!agreed) {
+  if (back <= bucket) {
     return 0;
   }
-  const auto is_back = [&] { return !thread_ || thread_->finished(bucket); };
-  do {
-    ++bucket;
-  } while (bucket < layout_.buckets.size() && is_back());
   const auto end = std::ranges::partition_point(
-      layout_.slots, [&](const SlotPlace& place) { return place.bucket < bucket; });
+      layout_.slots, [back](const SlotPlace& place) { return place.bucket < back; });
   return static_cast<std::size_t>(end - layout_.slots.begin());
 }
 

@@ -66,12 +66,13 @@ class Reducer final : public GradientReducer {
   BucketLayout layout_;
   at::Tensor storage_;  ///< all buckets, [storage_numel or more] in the wire type; kept from step to step
 
+  std::chrono::steady_clock::duration waited_{0};  ///< in this round
+
   std::mutex mutex_;                  ///< guards what is below, but not the storage: slots don't overlap
   std::vector<bool> added_;           ///< by slot
   std::vector<std::size_t> missing_;  ///< by bucket: slots not yet added
   std::size_t next_bucket_ = 0;       ///< the first that was not submitted
   bool in_round_ = false;
-  std::chrono::steady_clock::duration waited_{0};
   bool wants_stop_ = false;
 
   std::unique_ptr<AllreduceThread> thread_;  ///< none for a single rank. After storage_: it writes there.

@@ -176,7 +176,7 @@ void TrainingStep::send(std::size_t parameter, const at::Tensor& gradient) {
   }
 }
 
-/// What the last layers have waited for is not waited for by the first: weights change as their mean arrives.
+/// Weights of the last layers change while the first layers' means are still on their way.
 std::optional<ReduceTimes> TrainingStep::update(const StepPlans& plans, double lr) {
   for (std::size_t done = 0; done < cut_.size();) {
     const std::size_t reduced = reducer_.wait_for(done);

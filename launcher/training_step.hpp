@@ -23,7 +23,8 @@ enum class ReduceWhat {
   dense,   ///< the same gradient among the zeros of all others: what slices save, for comparison
 };
 
-/// Where a step's time goes, in milliseconds of this rank. Their sum is the step without its data.
+/// Where a step's time goes, in milliseconds of this rank. Their sum, without comm_ms, is the step without
+/// its data. On a GPU updates run on while the host waits, so more of them counts as exposed.
 struct StepTimes {
   double gather_ms = 0;
   double forward_ms = 0;
@@ -106,7 +107,7 @@ class TrainingStep {
   /// update. `wants_stop` of any rank reaches all of them with the step.
   /// Nothing is returned, and no weight changed, where ranks came with different plans. The step is then to
   /// be run again with a plan that all share; with feedback its gradients are owed already, and not computed
-  /// twice.
+  /// twice. After anything thrown, weights may be of both steps: start again from a checkpoint.
   [[nodiscard]] std::optional<StepResult> run(const StepPlans& plans, const MicrobatchSource& batches,
                                               double lr, bool wants_stop = false);
 

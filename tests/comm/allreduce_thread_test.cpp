@@ -75,7 +75,7 @@ TEST(AllreduceThread, TellsWhenOneOfARoundIsDone) {
 TEST(AllreduceThread, WaitsForTheFirstOfSeveral) {
   run_ranks(2, [](Communicator& communicator) {
     ScriptedCommunicator scripted(communicator);
-    scripted.hold_sums_after(1);
+    scripted.hold_sums(1, 1);
     AllreduceThread thread(scripted, kPatient);
     EncodedNumbers first(integers(50, communicator.rank()), WireType::fp32);
     EncodedNumbers second(integers(50, communicator.rank()), WireType::fp32);

@@ -49,7 +49,7 @@ TEST(LowRankReducer, QGoesOutBehindTheNextP) {
 TEST(LowRankReducer, ABucketIsThereWhileTheNextIsOnItsWay) {
   run_ranks(2, [](Communicator& communicator) {
     ScriptedCommunicator scripted(communicator);
-    scripted.hold_sums_after(3);
+    scripted.hold_sums(3, 1);
     LowRankReducer reducer(scripted, one_each(), {.rank = 1});
     reducer.begin(kTwoMatrices, 1, false);
     for (std::size_t slot = 0; slot < 2; ++slot) {

@@ -86,7 +86,7 @@ TEST(Reducer, BucketsGoOutInTheOrderOfTheirSlots) {
 TEST(Reducer, ABucketIsThereWhileTheNextIsOnItsWay) {
   run_ranks(2, [](Communicator& communicator) {
     ScriptedCommunicator scripted(communicator);
-    scripted.hold_sums_after(1);
+    scripted.hold_sums(1, 1);
     Reducer reducer(scripted, two_buckets(true));
     reducer.begin(kTwoSlots, 1);
     reducer.add(0, at::full({4}, 1.0F));
@@ -96,6 +96,28 @@ TEST(Reducer, ABucketIsThereWhileTheNextIsOnItsWay) {
     scripted.release();
     EXPECT_EQ(reducer.wait_for(1), 2U);
     EXPECT_TRUE(reducer.mean(1).dense().equal(at::full({4}, 2.0F)));
+    EXPECT_TRUE(reducer.wait().has_value());
+  });
+}
+
+/// The second bucket is back before the first.
+TEST(Reducer, WhoWaitsForASlotWaitsForThoseBeforeIt) {
+  run_ranks(2, [](Communicator& communicator) {
+    ScriptedCommunicator scripted(communicator);
+    scripted.hold_sums(0, 1);
+    Reducer reducer(scripted, two_buckets(true));
+    reducer.begin(kTwoSlots, 1);
+    reducer.add(0, at::full({4}, 1.0F));
+    reducer.add(1, at::full({4}, 2.0F));
+    const std::jthread releaser([&] {
+      while (scripted.finished_sums() == 0) {
+        std::this_thread::yield();
+      }
+      scripted.release();
+    });
+    EXPECT_EQ(reducer.wait_for(1), 2U);
+    EXPECT_EQ(scripted.finished_sums(), 2U);
+    EXPECT_TRUE(reducer.mean(0).dense().equal(at::full({4}, 1.0F)));
     EXPECT_TRUE(reducer.wait().has_value());
   });
 }

@@ -34,12 +34,16 @@ TEST(TrainingStep, AChangeOfModePays) { run_ranks(1, testing::expect_a_change_of
 TEST(TrainingStep, WireBytesAreTheSlicesToTheByte) { run_ranks(1, testing::expect_wire_bytes_of_the_slices); }
 
 TEST(TrainingStep, ADisputeAboutSlicesLosesNothing) {
-  run_ranks(2, testing::expect_a_dispute_about_slices_to_lose_nothing);
+  run_ranks(2, [](Communicator& communicator) {
+    testing::expect_a_dispute_about_slices_to_lose_nothing(communicator);
+  });
 }
 
 TEST(TrainingStep, AccumulationIsALargerWorld) {
   run_ranks(2, testing::expect_accumulation_to_be_a_larger_world);
 }
+
+TEST(TrainingStep, WeightsChangeSlotBySlot) { run_ranks(1, testing::expect_weights_to_change_slot_by_slot); }
 
 TEST(TrainingStep, OverlapChangesNoBit) { run_ranks(1, testing::expect_overlap_changes_nothing); }
 

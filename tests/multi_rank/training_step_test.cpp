@@ -38,6 +38,9 @@ TEST(TrainingStepRanks, WireBytesAreTheSlicesToTheByte) {
 TEST(TrainingStepRanks, ADisputeAboutSlicesLosesNothing) {
   on_all_ranks(testing::expect_a_dispute_about_slices_to_lose_nothing);
 }
+TEST(TrainingStepRanks, WeightsChangeSlotBySlot) {
+  on_all_ranks(testing::expect_weights_to_change_slot_by_slot);
+}
 TEST(TrainingStepRanks, OverlapChangesNoBit) { on_all_ranks(testing::expect_overlap_changes_nothing); }
 TEST(TrainingStepRanks, ReplicasStayBitEqualWithEverySampler) {
   on_all_ranks(testing::expect_replicas_stay_equal);

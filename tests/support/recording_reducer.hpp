@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <functional>
 #include <vector>
 
 #include "comm/gradient_reducer.hpp"
@@ -18,13 +19,23 @@ class RecordingReducer final : public GradientReducer {
     real_.begin(slots, digest, wants_stop);
   }
   void add(std::size_t slot, const at::Tensor& gradient) override { real_.add(slot, gradient); }
-  [[nodiscard]] std::size_t wait_for(std::size_t slot) override { return real_.wait_for(slot); }
+  [[nodiscard]] std::size_t wait_for(std::size_t slot) override {
+    const std::size_t reduced = real_.wait_for(slot);
+    if (!watch_ || reduced == 0) {
+      return reduced;
+    }
+    watch_(slot);
+    return slot + 1;
+  }
   [[nodiscard]] std::optional<ReduceTimes> wait() override { return real_.wait(); }
   [[nodiscard]] Gradient mean(std::size_t slot) override { return real_.mean(slot); }
   [[nodiscard]] bool loses() const override { return real_.loses(); }
   void subtract_sent(std::size_t slot, const at::Tensor& gradient) override {
     real_.subtract_sent(slot, gradient);
   }
+
+  /// From now on slots come back one at a time, and each first goes by `watch(slot)`.
+  void watch_slots(std::function<void(std::size_t)> watch) { watch_ = std::move(watch); }
 
   /// After a step: slots are parameters from last to first, cut as `plan` says.
   void add_means(std::span<const SlicedParameter> cut, const Plan& plan) {
@@ -43,6 +54,7 @@ class RecordingReducer final : public GradientReducer {
 
  private:
   GradientReducer& real_;
+  std::function<void(std::size_t)> watch_;
   std::vector<at::Tensor> sums_;
 };
 

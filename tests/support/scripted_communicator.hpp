@@ -2,7 +2,6 @@
 
 #include <atomic>
 #include <functional>
-#include <limits>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -25,9 +24,13 @@ class ScriptedCommunicator final : public Communicator {
     const std::lock_guard lock(mutex_);
     failure_ = message;
   }
-  /// Sums after the first `count` do not get done before release().
-  void hold_sums_after(std::size_t count) { free_sums_ = count; }
-  void release() { free_sums_ = std::numeric_limits<std::size_t>::max(); }
+  /// So many sums, from `first` on, do not get done before release().
+  void hold_sums(std::size_t first, std::size_t count) {
+    first_held_ = first;
+    end_held_ = first + count;
+  }
+  void release() { end_held_ = 0; }
+  [[nodiscard]] std::size_t finished_sums() const { return finished_; }
   /// The sizes in bytes of all sums so far, in the order in which they were started.
   [[nodiscard]] std::vector<std::size_t> started_sums() const {
     const std::lock_guard lock(mutex_);
@@ -39,8 +42,10 @@ class ScriptedCommunicator final : public Communicator {
   std::unique_ptr<Pending> start_allreduce(WireBuffer buffer) override {
     const std::lock_guard lock(mutex_);
     started_.push_back(buffer.bytes.size());
-    const auto is_held = [this, sum = started_.size()] { return hangs_ || sum > free_sums_; };
-    return std::make_unique<Scripted>(real_.start_allreduce(buffer), is_held, failure_);
+    const auto is_held = [this, sum = started_.size() - 1] {
+      return hangs_ || (first_held_ <= sum && sum < end_held_);
+    };
+    return std::make_unique<Scripted>(real_.start_allreduce(buffer), is_held, failure_, &finished_);
   }
   std::unique_ptr<Pending> start_allreduce_min(std::span<std::uint64_t> values) override {
     return std::make_unique<Scripted>(
@@ -59,24 +64,35 @@ class ScriptedCommunicator final : public Communicator {
  private:
   class Scripted final : public Pending {
    public:
-    Scripted(std::unique_ptr<Pending> real, std::function<bool()> is_held, std::string failure)
-        : real_(std::move(real)), is_held_(std::move(is_held)), failure_(std::move(failure)) {}
+    Scripted(std::unique_ptr<Pending> real, std::function<bool()> is_held, std::string failure,
+             std::atomic<std::size_t>* finished = nullptr)
+        : real_(std::move(real)),
+          is_held_(std::move(is_held)),
+          failure_(std::move(failure)),
+          finished_(finished) {}
     bool test() override {
       if (!failure_.empty()) {
         throw Error(ErrorKind::mpi, failure_);
       }
-      return !is_held_() && real_->test();
+      const bool is_done = !is_held_() && real_->test();
+      if (is_done && finished_ != nullptr) {
+        ++*finished_;
+      }
+      return is_done;
     }
 
    private:
     std::unique_ptr<Pending> real_;
     const std::function<bool()> is_held_;
     const std::string failure_;
+    std::atomic<std::size_t>* finished_;
   };
 
   Communicator& real_;
   std::atomic<bool> hangs_ = false;
-  std::atomic<std::size_t> free_sums_ = std::numeric_limits<std::size_t>::max();
+  std::atomic<std::size_t> first_held_ = 0;
+  std::atomic<std::size_t> end_held_ = 0;
+  std::atomic<std::size_t> finished_ = 0;
   mutable std::mutex mutex_;
   std::string failure_;
   std::vector<std::size_t> started_;

@@ -195,6 +195,37 @@ inline void expect_overlap_changes_nothing(Communicator& communicator) {
   EXPECT_EQ(on.network.weights_digest(), off.network.weights_digest());
 }
 
+/// The weights of a slot change when its mean is there, not sooner, and before the next one's is waited for.
+inline void expect_weights_to_change_slot_by_slot(Communicator& communicator) {
+  for (const Mode mode : {Mode::compact, Mode::feedback}) {
+    for (const std::int64_t powersgd_rank : {0, 2}) {
+      const Variant variant{.mode = mode, .wire = WireType::bf16, .powersgd_rank = powersgd_rank};
+      Training watched(variant, communicator);
+      Training plain(variant, communicator);
+      const std::size_t last = watched.network.parameters().size() - 1;
+      std::vector<at::Tensor> before(last + 1);
+      const auto has_changed = [&](std::size_t slot) {
+        return !watched.network.parameters()[last - slot].value.equal(before[last - slot]);
+      };
+      std::size_t watched_slots = 0;
+      watched.recorder.watch_slots([&](std::size_t slot) {
+        EXPECT_FALSE(has_changed(slot)) << slot;
+        EXPECT_TRUE(slot == 0 || has_changed(slot - 1)) << slot;
+        ++watched_slots;
+      });
+      for (int i = 0; i < 3; ++i) {
+        for (std::size_t p = 0; p <= last; ++p) {
+          before[p] = watched.network.parameters()[p].value.clone();
+        }
+        (void)watched.train_one();
+        (void)plain.train_one();
+      }
+      EXPECT_EQ(watched_slots, 3 * (last + 1));
+      EXPECT_EQ(watched.network.weights_digest(), plain.network.weights_digest());
+    }
+  }
+}
+
 inline void train_and_compare_replicas(const Variant& variant, Communicator& communicator) {
   Training training(variant, communicator);
   for (int i = 0; i < 4; ++i) {
@@ -322,8 +353,8 @@ inline void expect_wire_bytes_of_the_slices(Communicator& communicator) {
 
 /// Ranks that came with different slices send those that they agree on, without computing again, and come to
 /// the same weights as if they had agreed from the start.
-inline void expect_a_dispute_about_slices_to_lose_nothing(Communicator& communicator) {
-  const Variant variant{.mode = Mode::feedback, .sampler = "cyclic", .ratio = 0.25};
+inline void expect_a_dispute_about_slices_to_lose_nothing(Communicator& communicator, const Variant& variant,
+                                                          double tolerance) {
   Training disputed(variant, communicator);
   Training agreed(variant, communicator);
   for (Training* training : {&disputed, &agreed}) {
@@ -342,7 +373,14 @@ inline void expect_a_dispute_about_slices_to_lose_nothing(Communicator& communic
     EXPECT_GT(second->loss, 0);
   }
   (void)agreed.train_one(plans);
-  EXPECT_LT(relative_distance(disputed.network, agreed.network), 1e-7);
+  EXPECT_LT(relative_distance(disputed.network, agreed.network), tolerance);
+}
+
+inline void expect_a_dispute_about_slices_to_lose_nothing(Communicator& communicator) {
+  Variant variant{.mode = Mode::feedback, .sampler = "cyclic", .ratio = 0.25};
+  expect_a_dispute_about_slices_to_lose_nothing(communicator, variant, 1e-7);
+  variant.powersgd_rank = 2;
+  expect_a_dispute_about_slices_to_lose_nothing(communicator, variant, 1e-6);
 }
 
 /// Two microbatches of a rank are what one each of two ranks are.
@@ -377,8 +415,8 @@ inline void expect_wish_to_stop_reaches_all(Communicator& communicator) {
 }
 
 /// A rank that comes with another plan is found before anything is reduced, and no weight changes.
-inline void expect_disagreement_is_found(Communicator& communicator) {
-  Training training({.sampler = "uniform"}, communicator);
+inline void expect_disagreement_is_found(Communicator& communicator, const Variant& variant) {
+  Training training(variant, communicator);
   const std::uint64_t before = training.network.weights_digest();
   const auto own_step =
       static_cast<std::uint64_t>(communicator.rank() == communicator.world_size() - 1 ? 1 : 0);
@@ -391,6 +429,11 @@ inline void expect_disagreement_is_found(Communicator& communicator) {
   }
   const Plan agreed = training.planner.plan(2, 0.5, training.sgd.norms());
   EXPECT_TRUE(training.step.run({.network = agreed}, std::span(&batch, 1), 0.05).has_value());
+}
+
+inline void expect_disagreement_is_found(Communicator& communicator) {
+  expect_disagreement_is_found(communicator, {.sampler = "uniform"});
+  expect_disagreement_is_found(communicator, {.sampler = "uniform", .powersgd_rank = 2});
 }
 
 }  // namespace slicereduce::testing
