@@ -1,8 +1,11 @@
-# One library a folder: slicereduce_folder(NAME SOURCES ... USES targets...) makes slicereduce::NAME.
+# One library a folder: slicereduce_folder(NAME SOURCES ... LIGHT ... USES targets...) makes slicereduce::NAME.
+# LIGHT are sources that hardly need LibTorch's headers. They go without the precompiled one: it takes GCC 3 s to
+# come to its end, whatever follows.
 function(slicereduce_folder name)
-  cmake_parse_arguments(arg "" "" "SOURCES;HEADERS;USES;PRIVATELY" ${ARGN})
+  cmake_parse_arguments(arg "" "" "SOURCES;LIGHT;USES;PRIVATELY" ${ARGN})
   set(target slicereduce_${name})
-  add_library(${target} STATIC ${arg_SOURCES})
+  add_library(${target} STATIC ${arg_SOURCES} ${arg_LIGHT})
+  set_source_files_properties(${arg_LIGHT} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
   add_library(slicereduce::${name} ALIAS ${target})
   target_include_directories(${target} PUBLIC
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<INSTALL_INTERFACE:include/slicereduce>)
