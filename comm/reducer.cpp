@@ -49,6 +49,7 @@ void Reducer::begin(std::span<const std::int64_t> slot_numels, std::uint64_t dig
     missing_.push_back(bucket.slots);
   }
   next_bucket_ = 0;
+  back_ = 0;
   waited_ = {};
   in_round_ = true;
   wants_stop_ = wants_stop;
@@ -111,19 +112,18 @@ std::size_t Reducer::wait_for(std::size_t slot) {
   finish_adding();
   const std::size_t bucket = layout_.slots.at(slot).bucket;
   // The first ones, since a later one may well be back before them.
-  std::size_t back = 0;
   const auto next_is_back = [&] {
-    return !thread_ || (back <= bucket ? thread_->wait_for(back) : thread_->finished(back));
+    return !thread_ || (back_ <= bucket ? thread_->wait_for(back_) : thread_->finished(back_));
   };
-  while (back < layout_.buckets.size() && next_is_back()) {
-    ++back;
+  while (back_ < layout_.buckets.size() && next_is_back()) {
+    ++back_;
   }
   waited_ += Clock::now() - start;
-  if (back <= bucket) {
+  if (back_ <= bucket) {
     return 0;
   }
   const auto end = std::ranges::partition_point(
-      layout_.slots, [back](const SlotPlace& place) { return place.bucket < back; });
+      layout_.slots, [this](const SlotPlace& place) { return place.bucket < back_; });
   return static_cast<std::size_t>(end - layout_.slots.begin());
 }
 

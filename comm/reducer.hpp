@@ -66,7 +66,9 @@ class Reducer final : public GradientReducer {
   BucketLayout layout_;
   at::Tensor storage_;  ///< all buckets, [storage_numel or more] in the wire type; kept from step to step
 
-  std::chrono::steady_clock::duration waited_{0};  ///< in this round
+  // Of this round, and of the thread that waits
+  std::size_t back_ = 0;  ///< buckets that are known to be back, from the first
+  std::chrono::steady_clock::duration waited_{0};
 
   std::mutex mutex_;                  ///< guards what is below, but not the storage: slots don't overlap
   std::vector<bool> added_;           ///< by slot
