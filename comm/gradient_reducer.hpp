@@ -52,10 +52,11 @@ struct SlotShape {
   std::int64_t rows = 1;
   std::int64_t columns = 0;
   /// Where the columns are those of a larger matrix, from which another choice may be cut at the next step:
-  /// its columns, and which blocks of `block` of them are here, ascending. Empty: this is all of it.
+  /// its columns, which are `groups` equal groups side by side, and which of each group's are here,
+  /// ascending. Empty: this is all of it.
   std::int64_t whole_columns = 0;
-  std::span<const std::int32_t> blocks;
-  std::int64_t block = 1;
+  std::span<const std::int32_t> kept;
+  std::int64_t groups = 1;
 
   [[nodiscard]] std::int64_t numel() const { return rows * columns; }
 };

@@ -30,6 +30,17 @@ struct Place {
   [[nodiscard]] at::Tensor in(const at::Tensor& storage) const { return storage.narrow(0, offset, numel); }
 };
 
+/// visit(number) for what is kept of `vectors` vectors that have the columns of the whole matrix, in order.
+template <typename Number, typename Visit>
+void for_each_kept(const SlotShape& shape, std::int64_t vectors, Number* whole, const Visit& visit) {
+  const std::int64_t group = shape.whole_columns / shape.groups;
+  for (std::int64_t g = 0; g < vectors * shape.groups; ++g) {
+    for (const std::int32_t column : shape.kept) {
+      visit(whole[g * group + column]);
+    }
+  }
+}
+
 Place after(const Place& last, std::int64_t numel) {
   return {.offset = last.offset + last.numel, .numel = numel};
 }
@@ -159,7 +170,7 @@ void LowRankReducer::plan_sends() {
 
 at::Tensor LowRankReducer::start_factor(std::size_t slot, const SlotShape& shape, std::int64_t rank) {
   at::Tensor& whole = factors_[slot];
-  const std::int64_t whole_columns = shape.blocks.empty() ? shape.columns : shape.whole_columns;
+  const std::int64_t whole_columns = shape.kept.empty() ? shape.columns : shape.whole_columns;
   RandomStream random(low_rank_.seed, RandomPurpose::low_rank, slot, 0);
   // Of another run, it may be of another rank: it starts anew.
   if (!whole.defined() || whole.dim() != 2 || whole.size(0) != low_rank_.rank ||
@@ -171,16 +182,11 @@ at::Tensor LowRankReducer::start_factor(std::size_t slot, const SlotShape& shape
     }
   }
   at::Tensor start = at::empty({rank, shape.columns}, at::kFloat);
-  if (shape.blocks.empty()) {
+  if (shape.kept.empty()) {
     start.copy_(whole.narrow(0, 0, rank));
   } else {
-    for (std::int64_t k = 0; k < rank; ++k) {
-      const auto* from = whole.const_data_ptr<float>() + k * whole_columns;
-      auto* to = start.mutable_data_ptr<float>() + k * shape.columns;
-      for (const std::int32_t block : shape.blocks) {
-        to = std::copy_n(from + block * shape.block, shape.block, to);
-      }
-    }
+    auto* to = start.mutable_data_ptr<float>();
+    for_each_kept(shape, rank, whole.const_data_ptr<float>(), [&](float value) { *to++ = value; });
   }
   orthonormalize_or_draw(start, random);
   return start;
@@ -191,18 +197,12 @@ void LowRankReducer::keep_factor(std::size_t slot) {
   const std::int64_t rank = slots_[slot].rank;
   const at::Tensor& q = slots_[slot].q;
   const at::Tensor& whole = factors_[slot];
-  if (shape.blocks.empty()) {
+  if (shape.kept.empty()) {
     whole.narrow(0, 0, rank).copy_(q);
     return;
   }
-  for (std::int64_t k = 0; k < rank; ++k) {
-    const auto* from = q.const_data_ptr<float>() + k * shape.columns;
-    auto* to = whole.mutable_data_ptr<float>() + k * shape.whole_columns;
-    for (const std::int32_t block : shape.blocks) {
-      std::copy_n(from, shape.block, to + block * shape.block);
-      from += shape.block;
-    }
-  }
+  const auto* from = q.const_data_ptr<float>();
+  for_each_kept(shape, rank, whole.mutable_data_ptr<float>(), [&](float& value) { value = *from++; });
 }
 
 void LowRankReducer::add(std::size_t slot, const at::Tensor& gradient) {
@@ -221,9 +221,8 @@ void LowRankReducer::add(std::size_t slot, const at::Tensor& gradient) {
   if (place.rank == 0) {
     pack(gradient, scale_, place.left.in(left_storage_), config_.wire);
   } else {
-    require(gradient.scalar_type() == at::kFloat && gradient.is_contiguous(),
-            "a matrix to be sent as factors is not float and contiguous");
-    place.matrix = gradient.view({place.shape.rows, place.shape.columns});
+    require(gradient.scalar_type() == at::kFloat, "a matrix to be sent as factors is not float");
+    place.matrix = flat_view(gradient).view({place.shape.rows, place.shape.columns});
     pack(left_factor(place.matrix, place.q.to(gradient.device())), scale_, place.left.in(left_storage_),
          config_.wire);
   }
@@ -365,7 +364,7 @@ void LowRankReducer::subtract_sent(std::size_t slot, const at::Tensor& gradient)
   if (slots_.at(slot).rank == 0) {
     subtract_packed(gradient, scale_, config_.wire);
   } else {
-    subtract_factored(gradient, mean(slot));
+    subtract_factored(flat_view(gradient), mean(slot));
   }
 }
 

@@ -36,6 +36,8 @@ at::ScalarType scalar_type(WireType type) {
   return at::kHalf;
 }
 
+at::Tensor flat_view(const at::Tensor& gradient) { return gradient.as_strided({gradient.numel()}, {1}); }
+
 void pack(const at::Tensor& gradient, float scale, const at::Tensor& slot, WireType type) {
   if (gradient.is_cpu()) {
     pack_from_host(gradient, scale, slot, type);
@@ -69,13 +71,11 @@ void subtract_packed(const at::Tensor& gradient, float scale, WireType type) {
   }
   const at::Tensor sent = at::empty({gradient.numel()}, scalar_type(type));
   pack(gradient, scale, sent, type);
-  const at::Tensor in_memory_order = gradient.as_strided({gradient.numel()}, {1});
-  in_memory_order.sub_(sent.to(gradient.device()), 1.0 / static_cast<double>(scale));
+  flat_view(gradient).sub_(sent.to(gradient.device()), 1.0 / static_cast<double>(scale));
 }
 
 void pack_from_device(const at::Tensor& gradient, float scale, const at::Tensor& slot) {
-  const at::Tensor in_memory_order = gradient.as_strided({gradient.numel()}, {1});
-  slot.copy_(in_memory_order.to(at::kFloat).mul(scale).to(slot.scalar_type()));
+  slot.copy_(flat_view(gradient).to(at::kFloat).mul(scale).to(slot.scalar_type()));
 }
 
 }  // namespace slicereduce

@@ -8,6 +8,7 @@
 #include "core/state_dict.hpp"
 #include "core/text.hpp"
 #include "models/weights.hpp"
+#include "sampling/memory_order.hpp"
 
 namespace slicereduce {
 
@@ -148,7 +149,7 @@ void TrainingState::restore_debts(const Checkpoint& checkpoint, const std::strin
   for (std::size_t p = 0; p < debts.size(); ++p) {
     const at::Tensor owed = share_of_owed(checkpoint.owed, network.layout().parameters[p].name,
                                           checkpoint.manifest.world_size, rank, world_size);
-    debts[p] = owed.defined() ? owed.to(network.device()) : owed;
+    debts[p] = owed.defined() ? owed.to(network.device()).contiguous(memory_format_of(owed.sizes())) : owed;
   }
 }
 

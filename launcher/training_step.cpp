@@ -35,10 +35,10 @@ SlotShape slot_shape(const ParameterShape& shape, const Plan& plan) {
   SlotShape slot{.rows = kept(shape.row_site, shape.rows()),
                  .columns = kept(shape.column_site, shape.columns()) * taps,
                  .whole_columns = shape.columns() * taps,
-                 .blocks = {},
-                 .block = taps};
+                 .kept = {},
+                 .groups = taps};
   if (shape.column_site && !plan.sets[*shape.column_site].full()) {
-    slot.blocks = plan.sets[*shape.column_site].kept;
+    slot.kept = plan.sets[*shape.column_site].kept;
   }
   return slot;
 }

@@ -20,6 +20,7 @@
 #include "core/error.hpp"
 #include "core/random.hpp"
 #include "core/text.hpp"
+#include "sampling/memory_order.hpp"
 #include "sampling/take_channels.hpp"
 
 namespace slicereduce {
@@ -189,7 +190,8 @@ Network::Network(Layout layout, std::uint64_t seed, at::Device device)
   for (const auto& shape : layout_.parameters) {
     parameters_.push_back({.shape = shape, .value = at::empty(shape.sizes, at::kFloat)});
     draw_initial(parameters_.back(), classifier_bound, generator);
-    parameters_.back().value = parameters_.back().value.to(device_);
+    at::Tensor& value = parameters_.back().value;
+    value = value.to(device_).contiguous(memory_format_of(shape.sizes));
   }
 }
 
@@ -210,7 +212,8 @@ void Network::gather(const Plan& plan, Precision precision, CompactNetwork& comp
     }
     const auto sizes = parameter.shape.compact_sizes(plan);
     if (!reusable(leaf, sizes, dtype, parameter.value)) {
-      leaf = at::empty(sizes, parameter.value.options().dtype(dtype)).set_requires_grad(true);
+      const auto options = parameter.value.options().dtype(dtype).memory_format(memory_format_of(sizes));
+      leaf = at::empty(sizes, options).set_requires_grad(true);
     }
     gather_slices(parameter, compact.plan, leaf);
   }
@@ -233,7 +236,7 @@ std::vector<at::Tensor> Network::values() const {
 std::uint64_t Network::weights_digest() const {
   Digest digest;
   for (const auto& parameter : parameters_) {
-    const at::Tensor value = parameter.value.cpu();
+    const at::Tensor value = in_memory_order(parameter.value.cpu());
     digest.add_values(std::span(value.const_data_ptr<float>(), static_cast<std::size_t>(value.numel())));
   }
   return digest.value();

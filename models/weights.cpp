@@ -112,7 +112,7 @@ StateDict in_module_order(const Layout& layout, std::span<const at::Tensor> valu
   }
   StateDict state;
   for (std::size_t p = 0; p < layout.parameters.size(); ++p) {
-    state.emplace_back(layout.parameters[p].name, values[p]);
+    state.emplace_back(layout.parameters[p].name, values[p].contiguous());
     if (const auto norm = norm_of_bias.find(layout.parameters[p].name); norm != norm_of_bias.end()) {
       add(state, norm->second);
     }

@@ -9,7 +9,7 @@
 
 namespace slicereduce {
 
-/// Parameters and batch norm buffers under torchvision's names and in its order: what its
+/// Parameters and batch norm buffers under torchvision's names and in its order, contiguous: what its
 /// load_state_dict(strict=True) takes. `steps` becomes num_batches_tracked.
 [[nodiscard]] StateDict network_state(const Network& network, const NormStatistics& statistics,
                                       std::int64_t steps);

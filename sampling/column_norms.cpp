@@ -27,12 +27,13 @@ std::int64_t ColumnSquares::end_row(std::int64_t block) const {
 }
 
 void ColumnSquares::finish(std::int64_t block, std::span<const float> of_row) {
-  for (std::int64_t c = 0; c < columns_; ++c) {
-    float sum = 0;
-    for (std::int64_t t = 0; t < taps_; ++t) {
-      sum += of_row[c * taps_ + t];
+  const auto sums = std::span(sums_).subspan(static_cast<std::size_t>(block * columns_),
+                                             static_cast<std::size_t>(columns_));
+  std::ranges::fill(sums, 0.0F);
+  for (std::int64_t t = 0; t < taps_; ++t) {
+    for (std::int64_t c = 0; c < columns_; ++c) {
+      sums[c] += of_row[t * columns_ + c];
     }
-    sums_[block * columns_ + c] = sum;
   }
 }
 

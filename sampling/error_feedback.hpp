@@ -32,13 +32,13 @@ class ErrorFeedback {
   [[nodiscard]] at::Tensor take(std::size_t parameter, const ParameterShape& shape, const PlacedPlan& placed,
                                 const at::Tensor& gradient);
 
-  /// Owes what was taken with the same plan but not sent: `unsent` is fp32, contiguous, of compact sizes, and
-  /// belongs to this from now on. Factors in `sent` are still to be subtracted from it; that waits for the
-  /// next gradient, and costs no pass over memory of its own.
+  /// Owes what was taken with the same plan but not sent: `unsent` is fp32, in memory order, of compact
+  /// sizes, and belongs to this from now on. Factors in `sent` are still to be subtracted from it; that waits
+  /// for the next gradient, and costs no pass over memory of its own.
   void give_back(std::size_t parameter, const ParameterShape& shape, const PlacedPlan& placed,
                  const at::Tensor& unsent, const Gradient& sent = {});
 
-  /// By parameter: fp32, dense; undefined where nothing was ever owed.
+  /// By parameter: fp32, dense, in memory order; undefined where nothing was ever owed.
   [[nodiscard]] std::span<at::Tensor> owed();
 
  private:
@@ -47,7 +47,7 @@ class ErrorFeedback {
   struct Returned {
     ParameterShape shape;
     Placement placement;
-    at::Tensor slice;  ///< undefined: nothing
+    at::Tensor slice;  ///< 1-D, in memory order; undefined: nothing
     Gradient sent;     ///< factors to be subtracted from it, or nothing
   };
   [[nodiscard]] at::Tensor& dense(std::size_t parameter, const ParameterShape& shape, at::Device device);

@@ -11,6 +11,8 @@
 
 #include <optional>
 
+#include "sampling/memory_order.hpp"
+
 namespace slicereduce::indexed {
 
 namespace {
@@ -39,9 +41,9 @@ at::Tensor spread(const at::Tensor& from, std::int64_t dimension, const at::Tens
   return at::zeros(sizes, from.options()).index_copy_(dimension, kept, from);
 }
 
-/// Rows x columns x taps.
+/// [rows, taps, columns], a view.
 at::Tensor as_matrix(const at::Tensor& value, const ParameterShape& shape) {
-  return value.view({shape.rows(), shape.columns(), shape.taps()});
+  return in_memory_order(value).view({shape.rows(), shape.taps(), shape.columns()});
 }
 
 /// [N, H, W, C], contiguous, or [N, C]: channels come last, where indexing moves whole pixels.
@@ -57,17 +59,18 @@ void gather_slices(const SlicedParameter& parameter, const PlacedPlan& plan, con
   const c10::NoGradGuard no_grad;
   const auto& shape = parameter.shape;
   const at::Tensor rows = select(as_matrix(parameter.value, shape), 0, kept_of(plan, shape.row_site));
-  leaf.copy_(select(rows, 1, kept_of(plan, shape.column_site)).view(leaf.sizes()));
+  in_memory_order(leaf).copy_(select(rows, 2, kept_of(plan, shape.column_site)).view({-1}));
 }
 
 at::Tensor scatter_slices(const ParameterShape& shape, const PlacedPlan& plan, const at::Tensor& compact) {
   const auto kept = shape.compact_sizes(plan.plan());
   const bool is_vector = kept.size() == 1;
-  const at::Tensor slices =
-      compact.to(at::kFloat).view({is_vector ? 1 : kept[0], is_vector ? kept[0] : kept[1], shape.taps()});
-  const at::Tensor rows = spread(slices, 1, kept_of(plan, shape.column_site), shape.columns());
+  const at::Tensor slices = in_memory_order(compact)
+                                .to(at::kFloat)
+                                .view({is_vector ? 1 : kept[0], shape.taps(), is_vector ? kept[0] : kept[1]});
+  const at::Tensor rows = spread(slices, 2, kept_of(plan, shape.column_site), shape.columns());
   const at::Tensor dense = spread(rows, 0, kept_of(plan, shape.row_site), shape.rows());
-  return dense.view(shape.sizes);
+  return with_sizes(dense.view({-1}), shape.sizes);
 }
 
 std::vector<std::vector<float>> site_norms(std::span<const Site> sites,
@@ -84,7 +87,7 @@ std::vector<std::vector<float>> site_norms(std::span<const Site> sites,
     // A vector's columns are its own channels, not inputs that it reads.
     if (shape.column_site && !shape.vector) {
       totals[*shape.column_site].add_(
-          as_matrix(value, shape).square().sum(at::IntArrayRef({0, 2}), /*keepdim=*/false, at::kDouble));
+          as_matrix(value, shape).square().sum(at::IntArrayRef({0, 1}), /*keepdim=*/false, at::kDouble));
     }
   }
   const at::Tensor all = at::cat(totals).sqrt_().to(at::kFloat).cpu();
@@ -122,12 +125,13 @@ at::Tensor take_owed(const at::Tensor& owed, const ParameterShape& shape, const 
   if (is_dense) {
     owed.add_(gradient);
   }
-  const at::Tensor taken = at::empty(shape.compact_sizes(plan.plan()), owed.options());
+  const auto sizes = shape.compact_sizes(plan.plan());
+  const at::Tensor taken = at::empty(sizes, owed.options().memory_format(memory_format_of(sizes)));
   indexed::gather_slices({.shape = shape, .value = owed}, plan, taken);
   // Not by subtraction: what is not finite would stay.
   owed.masked_fill_(indexed::scatter_slices(shape, plan, at::ones_like(taken)).ne(0), 0);
   if (gradient.defined() && !is_dense) {
-    taken.add_(gradient.view(taken.sizes()));
+    taken.add_(gradient);
   }
   return taken;
 }

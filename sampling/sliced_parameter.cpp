@@ -4,11 +4,12 @@
 #include <ATen/TensorIterator.h>
 #include <ATen/ops/zeros.h>
 
+#include <functional>
 #include <numeric>
 
 #include "core/error.hpp"
-#include "sampling/columns.hpp"
 #include "sampling/indexed.hpp"
+#include "sampling/memory_order.hpp"
 
 namespace slicereduce {
 
@@ -22,12 +23,24 @@ std::int64_t kept_count(const Plan& plan, std::optional<std::size_t> site, std::
   return site ? plan.sets[*site].size() : count;
 }
 
+std::vector<std::int32_t> kept_places(const ParameterShape& shape, const Plan& plan) {
+  const auto columns = kept_or_all(plan, shape.column_site, shape.columns());
+  std::vector<std::int32_t> places;
+  places.reserve(columns.size() * static_cast<std::size_t>(shape.taps()));
+  for (std::int64_t tap = 0; tap < shape.taps(); ++tap) {
+    for (const std::int32_t column : columns) {
+      places.push_back(static_cast<std::int32_t>(tap * shape.columns()) + column);
+    }
+  }
+  return places;
+}
+
 /// Visits each kept row: (its place in the dense tensor, its place in the compact one), both in values.
 template <typename Visit>
-void for_each_row(const ParameterShape& shape, std::span<const std::int32_t> rows, std::int64_t kept_columns,
+void for_each_row(const ParameterShape& shape, std::span<const std::int32_t> rows, std::size_t kept_of_row,
                   const Visit& visit) {
   const std::int64_t dense_row = shape.columns() * shape.taps();
-  const std::int64_t compact_row = kept_columns * shape.taps();
+  const auto compact_row = static_cast<std::int64_t>(kept_of_row);
   const std::int64_t grain = std::max<std::int64_t>(1, at::internal::GRAIN_SIZE / (compact_row + 1));
   at::parallel_for(0, static_cast<std::int64_t>(rows.size()), grain,
                    [&](std::int64_t begin, std::int64_t end) {
@@ -42,25 +55,17 @@ void gather_into(const SlicedParameter& parameter, const Plan& plan, To* compact
   const auto& shape = parameter.shape;
   const auto* dense = parameter.value.const_data_ptr<float>();
   const auto rows = kept_or_all(plan, shape.row_site, shape.rows());
-  const auto columns = kept_or_all(plan, shape.column_site, shape.columns());
-  with_taps(shape.taps(), [&](auto taps) {
-    for_each_row(shape, rows, static_cast<std::int64_t>(columns.size()),
-                 [&](std::int64_t from, std::int64_t to) {
-                   gather_columns(dense + from, columns, taps, compact + to);
-                 });
-  });
+  const auto places = kept_places(shape, plan);
+  for_each_row(shape, rows, places.size(),
+               [&](std::int64_t from, std::int64_t to) { gather_row(dense + from, places, compact + to); });
 }
 
 template <typename From>
 void scatter_from(const ParameterShape& shape, const Plan& plan, const From* compact, float* dense) {
   const auto rows = kept_or_all(plan, shape.row_site, shape.rows());
-  const auto columns = kept_or_all(plan, shape.column_site, shape.columns());
-  with_taps(shape.taps(), [&](auto taps) {
-    for_each_row(shape, rows, static_cast<std::int64_t>(columns.size()),
-                 [&](std::int64_t to, std::int64_t from) {
-                   scatter_columns(compact + from, columns, taps, dense + to);
-                 });
-  });
+  const auto places = kept_places(shape, plan);
+  for_each_row(shape, rows, places.size(),
+               [&](std::int64_t to, std::int64_t from) { scatter_row(compact + from, places, dense + to); });
 }
 
 }  // namespace
@@ -85,7 +90,7 @@ bool ParameterShape::whole(const Plan& plan) const { return compact_numel(plan) 
 
 Placement place(const ParameterShape& shape, const Plan& plan) {
   Placement placement{.compact_row = std::vector<std::int64_t>(shape.rows(), -1),
-                      .columns = kept_or_all(plan, shape.column_site, shape.columns())};
+                      .places = kept_places(shape, plan)};
   const auto rows = kept_or_all(plan, shape.row_site, shape.rows());
   for (std::size_t r = 0; r < rows.size(); ++r) {
     placement.compact_row[rows[r]] = static_cast<std::int64_t>(r);
@@ -97,14 +102,15 @@ void gather_slices(const SlicedParameter& parameter, const PlacedPlan& placed, c
   const Plan& plan = placed.plan();
   require(leaf.sizes() == at::IntArrayRef(parameter.shape.compact_sizes(plan)),
           "a leaf has another shape than its plan");
+  const at::Tensor numbers = in_memory_order(leaf.detach());
   if (parameter.shape.whole(plan)) {
-    leaf.detach().copy_(parameter.value);
+    numbers.copy_(in_memory_order(parameter.value));
   } else if (!leaf.is_cpu()) {
     indexed::gather_slices(parameter, placed, leaf);
   } else if (leaf.scalar_type() == at::kBFloat16) {
-    gather_into(parameter, plan, leaf.mutable_data_ptr<at::BFloat16>());
+    gather_into(parameter, plan, numbers.mutable_data_ptr<at::BFloat16>());
   } else {
-    gather_into(parameter, plan, leaf.mutable_data_ptr<float>());
+    gather_into(parameter, plan, numbers.mutable_data_ptr<float>());
   }
 }
 
@@ -114,21 +120,22 @@ at::Tensor scatter_slices(const ParameterShape& shape, const PlacedPlan& placed,
   if (!compact.is_cpu()) {
     return indexed::scatter_slices(shape, placed, compact);
   }
-  const at::Tensor dense = at::zeros(shape.sizes, at::kFloat);
+  const at::Tensor numbers = in_memory_order(compact);
+  const at::Tensor dense = at::zeros({shape.numel()}, at::kFloat);
   switch (compact.scalar_type()) {
     case at::kFloat:
-      scatter_from(shape, plan, compact.const_data_ptr<float>(), dense.mutable_data_ptr<float>());
+      scatter_from(shape, plan, numbers.const_data_ptr<float>(), dense.mutable_data_ptr<float>());
       break;
     case at::kBFloat16:
-      scatter_from(shape, plan, compact.const_data_ptr<at::BFloat16>(), dense.mutable_data_ptr<float>());
+      scatter_from(shape, plan, numbers.const_data_ptr<at::BFloat16>(), dense.mutable_data_ptr<float>());
       break;
     case at::kHalf:
-      scatter_from(shape, plan, compact.const_data_ptr<at::Half>(), dense.mutable_data_ptr<float>());
+      scatter_from(shape, plan, numbers.const_data_ptr<at::Half>(), dense.mutable_data_ptr<float>());
       break;
     default:
       require(false, "gradients are float, bfloat16 or half");
   }
-  return dense;
+  return with_sizes(dense, shape.sizes);
 }
 
 }  // namespace slicereduce

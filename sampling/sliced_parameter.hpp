@@ -12,10 +12,9 @@
 
 namespace slicereduce {
 
-/// A learnable tensor's shape, seen as rows x columns x taps in memory, contiguous: a convolution [O, I, kh,
-/// kw] is O x I x (kh kw), a linear weight [O, I] is O x I x 1, a vector [C] is 1 x C x 1. Rows and columns
-/// are what sampling keeps or leaves out. (Channels_last weights are not worth having: oneDNN brings weights
-/// into an order of its own in either case, and returns their gradient contiguous.)
+/// A learnable tensor's shape, seen as rows x taps x columns in memory (see memory_order.hpp): a convolution
+/// [O, I, kh, kw] is O x (kh kw) x I, a linear weight [O, I] is O x 1 x I, a vector [C] is 1 x 1 x C. Rows
+/// and columns are what sampling keeps or leaves out.
 struct ParameterShape {
   std::string name;
   std::vector<std::int64_t> sizes;         ///< as PyTorch prints it
@@ -35,7 +34,7 @@ struct ParameterShape {
   [[nodiscard]] bool whole(const Plan& plan) const;
 };
 
-/// A dense weight that all ranks share: fp32, contiguous.
+/// A dense weight that all ranks share: fp32, in memory order.
 struct SlicedParameter {
   ParameterShape shape;
   at::Tensor value;
@@ -44,18 +43,18 @@ struct SlicedParameter {
 /// Where a plan's rows and columns lie in one parameter.
 struct Placement {
   std::vector<std::int64_t> compact_row;  ///< of each dense row: its compact row, or -1
-  std::vector<std::int32_t> columns;      ///< kept, ascending
+  std::vector<std::int32_t> places;       ///< what is kept of each row's taps x columns, ascending
 
   friend bool operator==(const Placement&, const Placement&) = default;
 };
 [[nodiscard]] Placement place(const ParameterShape& shape, const Plan& plan);
 
-/// Copies the rows and columns that the plan keeps into `leaf` (compact sizes, float or bfloat16,
-/// contiguous), rounding to its type. All on one device.
+/// Copies the rows and columns that the plan keeps into `leaf` (compact sizes, float or bfloat16, in memory
+/// order), rounding to its type. All on one device.
 void gather_slices(const SlicedParameter& parameter, const PlacedPlan& placed, const at::Tensor& leaf);
 
-/// The inverse for gradients: a dense fp32 tensor that holds `compact` (in any floating type, 1-D or
-/// shaped, contiguous) in the kept places and zero elsewhere, on the same device.
+/// The inverse for gradients: a dense fp32 tensor in memory order that holds `compact` (in any floating type,
+/// 1-D or shaped, in memory order) in the kept places and zero elsewhere, on the same device.
 [[nodiscard]] at::Tensor scatter_slices(const ParameterShape& shape, const PlacedPlan& placed,
                                         const at::Tensor& compact);
 

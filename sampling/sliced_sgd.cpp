@@ -3,11 +3,14 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/zeros_like.h>
 
+#include <algorithm>
+#include <type_traits>
+
 #include "core/error.hpp"
 #include "core/processors.hpp"
 #include "core/text.hpp"
-#include "sampling/columns.hpp"
 #include "sampling/indexed.hpp"
+#include "sampling/memory_order.hpp"
 
 namespace slicereduce {
 
@@ -31,6 +34,31 @@ SLICEREDUCE_FOR_EACH_X86 void update_run(float* __restrict w, float* __restrict 
   }
 }
 
+/// A row's gradient in its dense places, zero elsewhere.
+class SpreadRow {
+ public:
+  SpreadRow(std::span<const std::int32_t> places, std::int64_t width)
+      : places_(places), row_(static_cast<std::size_t>(width), 0.0F) {}
+
+  template <typename Number>
+  const float* operator()(const Number* kept) {
+    if (places_.size() < row_.size()) {
+      scatter_row(kept, places_, row_.data());
+      return row_.data();
+    }
+    if constexpr (std::is_same_v<Number, float>) {
+      return kept;
+    } else {
+      std::copy_n(kept, row_.size(), row_.data());
+      return row_.data();
+    }
+  }
+
+ private:
+  std::span<const std::int32_t> places_;
+  std::vector<float> row_;
+};
+
 }  // namespace
 
 void SgdConfig::validate() const {
@@ -50,6 +78,7 @@ void SgdConfig::validate() const {
 SlicedSgd::SlicedSgd(std::span<SlicedParameter> parameters, std::span<const Site> sites, SgdConfig config)
     : parameters_(parameters), sites_(sites), config_(config) {
   for (const auto& parameter : parameters_) {
+    (void)in_memory_order(parameter.value);  // it throws where that can't be
     momentum_.push_back(at::zeros_like(parameter.value));
     squares_.emplace_back(parameter.shape);
   }
@@ -81,7 +110,7 @@ template <typename GradientRow>
 void SlicedSgd::update_block(const Block& block, const GradientRow& gradient_row, double lr) {
   const auto& shape = *block.shape;
   auto& squares = squares_[block.parameter];
-  const auto& [compact_row, kept] = *block.placement;
+  const auto& [compact_row, places] = *block.placement;
   const bool decays = config_.decay_vectors || !shape.vector;
   const Step step{.lr = static_cast<float>(lr),
                   .momentum = static_cast<float>(config_.momentum),
@@ -90,27 +119,20 @@ void SlicedSgd::update_block(const Block& block, const GradientRow& gradient_row
   auto* w = parameters_[block.parameter].value.mutable_data_ptr<float>();
   auto* m = momentum_[block.parameter].mutable_data_ptr<float>();
 
-  // `spread` has a row's kept columns in their dense places; the others stay zero.
   const std::int64_t width = squares.row_numel();
   const std::vector<float> zero(width, 0.0F);
-  std::vector<float> spread(width, 0.0F);
+  SpreadRow spread(places, width);
   std::vector<float> of_row(width, 0.0F);
-  with_taps(shape.taps(), [&](auto taps) {
-    for (std::int64_t row = squares.first_row(block.index); row < squares.end_row(block.index); ++row) {
-      const bool has_gradient = compact_row[row] >= 0;
-      if (has_gradient) {
-        scatter_columns(gradient_row(compact_row[row]), kept, taps, spread.data());
-      }
-      update_row(w + row * width, m + row * width, has_gradient ? spread.data() : zero.data(), of_row.data(),
-                 width, step);
-    }
-  });
+  for (std::int64_t row = squares.first_row(block.index); row < squares.end_row(block.index); ++row) {
+    const float* gradient = compact_row[row] >= 0 ? spread(gradient_row(compact_row[row])) : zero.data();
+    update_row(w + row * width, m + row * width, gradient, of_row.data(), width, step);
+  }
   squares.finish(block.index, of_row);
 }
 
 void SlicedSgd::update_block(const Block& block, double lr) {
   const Gradient& gradient = *block.gradient;
-  const std::int64_t width = static_cast<std::int64_t>(block.placement->columns.size()) * block.shape->taps();
+  const auto width = static_cast<std::int64_t>(block.placement->places.size());
   const auto rows_of = [&]<typename Number>(const Number* numbers) {
     update_block(block, [=](std::int64_t row) { return numbers + row * width; }, lr);
   };

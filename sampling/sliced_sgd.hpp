@@ -35,8 +35,8 @@ class SlicedSgd {
   SlicedSgd(std::span<SlicedParameter> parameters, std::span<const Site> sites, SgdConfig config);
 
   /// A step: update() of all parameters, and end_step(). `gradients[p]`: what `plan` leaves of parameter p,
-  /// averaged over ranks, without gaps; in host memory, or on the weights' device. Factors are multiplied out
-  /// row by row. Updates in place.
+  /// averaged over ranks, in memory order; in host memory, or on the weights' device. Factors are multiplied
+  /// out row by row. Updates in place.
   void apply(const PlacedPlan& plan, std::span<const Gradient> gradients, double lr);
 
   /// A part of a step: of as many parameters as there are gradients, from `first` on. `cut` are those
@@ -63,7 +63,7 @@ class SlicedSgd {
   [[nodiscard]] bool on_cpu() const;
   void update_on_cpu(std::size_t first, std::span<const SlicedParameter> cut, const Plan& plan,
                      std::span<const Gradient> gradients, double lr);
-  /// `gradient_row(r)` points to the kept columns of compact row r.
+  /// `gradient_row(r)` points to compact row r.
   template <typename GradientRow>
   void update_block(const Block& block, const GradientRow& gradient_row, double lr);
   void update_block(const Block& block, double lr);

@@ -68,9 +68,9 @@ TEST(LowRankReducer, RemembersFactorsInTheirPlaces) {
   InProcessGroup group(1);
   const std::vector<std::int32_t> first{0, 2, 3};
   const std::vector<std::int32_t> second{1, 3, 4};
-  const auto cut = [](const std::vector<std::int32_t>& blocks) {
+  const auto cut = [](const std::vector<std::int32_t>& kept) {
     return std::vector<SlotShape>{
-        {.rows = 16, .columns = 12, .whole_columns = 20, .blocks = blocks, .block = 4}};
+        {.rows = 16, .columns = 12, .whole_columns = 20, .kept = kept, .groups = 4}};
   };
   LowRankReducer reducer(group.rank(0), few_buckets(WireType::fp32), {.rank = 2});
   (void)testing::reduce_round(reducer, cut(first), 0, 0);
@@ -78,12 +78,33 @@ TEST(LowRankReducer, RemembersFactorsInTheirPlaces) {
   (void)testing::reduce_round(reducer, cut(second), 0, 1);
   const at::Tensor after = reducer.remembered()[0];
   EXPECT_EQ(after.sizes(), (std::vector<std::int64_t>{2, 20}));
-  for (const std::int64_t block : {0, 2}) {
-    EXPECT_TRUE(after.narrow(1, 4 * block, 4).equal(before.narrow(1, 4 * block, 4)));
+  const at::Tensor changed = (after != before).view({2, 4, 5});
+  for (const std::int64_t column : {0, 2}) {
+    EXPECT_FALSE(changed.select(2, column).any().item<bool>());
   }
-  for (const std::int64_t block : {1, 3, 4}) {
-    EXPECT_FALSE(after.narrow(1, 4 * block, 4).equal(before.narrow(1, 4 * block, 4)));
+  for (const std::int64_t column : {1, 3, 4}) {
+    EXPECT_TRUE(changed.select(2, column).all().item<bool>());
   }
+}
+
+/// As a convolution's gradient comes: what lies in a row of memory is a row of the matrix.
+TEST(LowRankReducer, TakesAMatrixAsItLiesInMemory) {
+  InProcessGroup group(1);
+  const std::vector<SlotShape> slots{{.rows = 16, .columns = 36}};
+  const at::Tensor matrix = testing::gradient_of(slots[0], 0, 0, 1);
+  std::vector<at::Tensor> results;
+  for (const at::Tensor& gradient :
+       {matrix.clone(), matrix.clone().view({16, 3, 3, 4}).permute({0, 3, 1, 2})}) {
+    LowRankReducer reducer(group.rank(0), few_buckets(WireType::fp32), {.rank = 2});
+    reducer.begin(slots, 1, false);
+    reducer.add(0, gradient);
+    ASSERT_TRUE(reducer.wait().has_value());
+    reducer.subtract_sent(0, gradient);
+    results.push_back(reducer.mean(0).dense());
+    results.push_back(gradient.as_strided({16 * 36}, {1}));
+  }
+  EXPECT_TRUE(results[0].equal(results[2]));
+  EXPECT_TRUE(results[1].equal(results[3]));
 }
 
 TEST(LowRankReducer, GoesOnWithWhatAnotherRemembered) {

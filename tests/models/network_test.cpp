@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.hpp"
+#include "sampling/memory_order.hpp"
 #include "tests/support/tiny_network.hpp"
 
 namespace slicereduce {
@@ -26,7 +27,7 @@ Outcome run(const Network& network, const Plan& plan, const at::Tensor& images, 
   logits.square().sum().backward();
   Outcome outcome{.logits = logits.detach(), .gradients = {}};
   for (std::size_t p = 0; p < compact.leaves.size(); ++p) {
-    const at::Tensor gradient = compact.leaves[p].grad().contiguous();
+    const at::Tensor gradient = compact.leaves[p].grad();
     outcome.gradients.push_back(scatter_slices(network.layout().parameters[p], compact.plan, gradient));
   }
   return outcome;
@@ -93,6 +94,23 @@ TEST(Network, GatherNeverWritesIntoTheDenseWeights) {
   network.gather(Plan::full(network.layout().sites), Precision::fp32, compact);
   network.gather(random_plan(network.layout(), 3), Precision::fp32, compact);
   EXPECT_EQ(network.weights_digest(), before);
+}
+
+/// The order that convolutions read and return: then autograd hands over each gradient as it is.
+TEST(Network, LeavesAndTheirGradientsLieInMemoryOrder) {
+  Network network(layout_of("resnet18"), 3);
+  for (const Precision precision : {Precision::fp32, Precision::bf16}) {
+    for (const Plan& plan : {Plan::full(network.layout().sites), random_plan(network.layout(), 1)}) {
+      CompactNetwork compact;
+      network.gather(plan, precision, compact);
+      NormStatistics statistics = network.statistics().clone();
+      network.forward(compact, random_images(2, 64), statistics, {}).sum().backward();
+      for (const at::Tensor& leaf : compact.leaves) {
+        EXPECT_NO_THROW((void)in_memory_order(leaf.detach()));
+        EXPECT_NO_THROW((void)in_memory_order(leaf.grad()));
+      }
+    }
+  }
 }
 
 TEST(Network, StatisticsOutsideTheSetsStayAsTheyAre) {

@@ -37,6 +37,17 @@ TEST(NetworkState, LoadsWhatItWrote) {
   }
 }
 
+TEST(NetworkState, IsContiguousAsOtherProgramsExpect) {
+  Network network(layout_of("resnet20"), 1);
+  StateDict state = network_state(network, network.statistics(), 0);
+  for (auto& tensor : sampled_state(network, random_plan(network.layout(), 1), network.statistics(), 0)) {
+    state.push_back(std::move(tensor));
+  }
+  for (const auto& [name, tensor] : state) {
+    EXPECT_TRUE(tensor.is_contiguous()) << name;
+  }
+}
+
 TEST(NetworkState, NamesWhatDoesNotFitAndChangesNothing) {
   Network source(layout_of("resnet20"), 1);
   Network target(layout_of("resnet20"), 2);

@@ -51,7 +51,7 @@ TEST(ErrorFeedback, SentAndOwedAreTheSumOfAllGradients) {
       ledger.gradients[p] += gradient.to(at::kDouble);
       const at::Tensor slices = feedback.take(p, shape, plan, gradient.clone());
       EXPECT_EQ(slices.sizes().vec(), shape.compact_sizes(plan.plan()));
-      const at::Tensor lost = at::randn(slices.sizes(), random.generator);
+      const at::Tensor lost = random.normal(slices.sizes());
       ledger.sent[p] += dense(shape, plan, slices - lost);
       feedback.give_back(p, shape, plan, lost);
     }
@@ -67,7 +67,7 @@ TEST(ErrorFeedback, TakesCompactGradientsWithWhatIsOwedOfTheirSlices) {
     const PlacedPlan plan(random.random_plan(step), at::kCPU);
     for (std::size_t p = 0; p < random.parameters.size(); ++p) {
       const auto& shape = random.parameters[p].shape;
-      const at::Tensor gradient = at::randn(shape.compact_sizes(plan.plan()), random.generator);
+      const at::Tensor gradient = random.normal(shape.compact_sizes(plan.plan()));
       ledger.gradients[p] += dense(shape, plan, gradient);
       const at::Tensor slices = feedback.take(p, shape, plan, gradient.clone());
       const at::Tensor lost = slices * 0.5;
@@ -99,7 +99,7 @@ TEST(ErrorFeedback, KeepsWhatComesBackCompactWhileThePlanStays) {
     const PlacedPlan plan(is_whole ? Plan::full(random.sites) : random.random_plan(step / 7), at::kCPU);
     for (std::size_t p = 0; p < random.parameters.size(); ++p) {
       const auto& shape = random.parameters[p].shape;
-      const at::Tensor gradient = at::randn(shape.compact_sizes(plan.plan()), random.generator);
+      const at::Tensor gradient = random.normal(shape.compact_sizes(plan.plan()));
       ledger.gradients[p] += dense(shape, plan, gradient);
       const at::Tensor slices = feedback.take(p, shape, plan, gradient.clone());
       EXPECT_TRUE(slices.equal(looked_at.take(p, shape, plan, gradient.clone()))) << step << " " << p;
@@ -134,6 +134,25 @@ TEST(ErrorFeedback, WhatIsSentIsNoLongerOwedAndTheRestIs) {
   }
 }
 
+/// Autograd may return a gradient in any order.
+TEST(ErrorFeedback, BringsGradientsIntoMemoryOrder) {
+  RandomParameters random(7);
+  const PlacedPlan plan(random.random_plan(0), at::kCPU);
+  const auto& shape = random.parameters[0].shape;
+  for (const auto& sizes : {shape.sizes, shape.compact_sizes(plan.plan())}) {
+    ErrorFeedback feedback(1);
+    ErrorFeedback same(1);
+    for (int step = 0; step < 2; ++step) {
+      const at::Tensor gradient = at::randn(sizes, random.generator);
+      const at::Tensor slices = feedback.take(0, shape, plan, gradient.clone());
+      EXPECT_TRUE(slices.equal(same.take(0, shape, plan, gradient.contiguous(memory_format_of(sizes)))));
+      feedback.give_back(0, shape, plan, slices.clone());
+      same.give_back(0, shape, plan, slices.clone());
+    }
+    EXPECT_TRUE(feedback.owed()[0].equal(same.owed()[0]));
+  }
+}
+
 TEST(ErrorFeedback, RefusesAGradientOfNeitherSize) {
   RandomParameters random(4);
   ErrorFeedback feedback(random.parameters.size());
@@ -152,11 +171,11 @@ TEST(ErrorFeedback, ByIndexingIsTheSame) {
         continue;
       }
       ErrorFeedback feedback(1);
-      const at::Tensor start = at::randn(shape.sizes, random.generator);
+      const at::Tensor start = random.normal(shape.sizes);
       const at::Tensor owed = start.clone();
       feedback.owed()[0] = start.clone();
       for (const auto& sizes : {shape.sizes, shape.compact_sizes(plan.plan()), std::vector<std::int64_t>{}}) {
-        const at::Tensor gradient = sizes.empty() ? at::Tensor() : at::randn(sizes, random.generator);
+        const at::Tensor gradient = sizes.empty() ? at::Tensor() : random.normal(sizes);
         const at::Tensor slices = indexed::take_owed(owed, shape, plan, gradient);
         const at::Tensor expected =
             feedback.take(0, shape, plan, sizes.empty() ? gradient : gradient.clone());

@@ -18,7 +18,8 @@ TEST(Indexed, GathersWhatTheKernelsGather) {
     const PlacedPlan plan(random.random_plan(step), at::kCPU);
     for (const auto& parameter : random.parameters) {
       for (const auto dtype : {at::kFloat, at::kBFloat16}) {
-        const at::Tensor expected = at::zeros(parameter.shape.compact_sizes(plan.plan()), dtype);
+        const at::Tensor expected =
+            at::empty_like(testing::reference_slices(parameter.value, parameter.shape, plan.plan()), dtype);
         const at::Tensor leaf = at::ones_like(expected).set_requires_grad(true);
         gather_slices(parameter, plan, expected);
         indexed::gather_slices(parameter, plan, leaf);

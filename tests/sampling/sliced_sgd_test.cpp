@@ -188,6 +188,12 @@ TEST(SlicedSgd, RefusesAGradientOfAnotherPlan) {
   EXPECT_THROW(sgd.apply(PlacedPlan(random.random_plan(0), at::kCPU), gradients, 0.1), Error);
 }
 
+TEST(SlicedSgd, RefusesWeightsInAnotherOrder) {
+  RandomParameters random(9);
+  random.parameters[0].value = random.parameters[0].value.contiguous();
+  EXPECT_THROW(SlicedSgd(random.parameters, random.sites, {}), Error);
+}
+
 TEST(SgdConfig, RefusesWhatIsNoMomentum) {
   EXPECT_THROW((SgdConfig{.momentum = 1.0}.validate()), Error);
   EXPECT_THROW((SgdConfig{.momentum = -0.1}.validate()), Error);

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "sampling/memory_order.hpp"
 #include "sampling/plan.hpp"
 #include "sampling/sliced_parameter.hpp"
 
@@ -24,8 +25,13 @@ struct RandomParameters {
   }
 
   void add(ParameterShape shape) {
-    const at::Tensor value = at::randn(shape.sizes, generator);
+    const at::Tensor value = normal(shape.sizes);
     parameters.push_back({.shape = std::move(shape), .value = value});
+  }
+
+  /// In memory order.
+  at::Tensor normal(at::IntArrayRef sizes) {
+    return at::randn(sizes, generator).contiguous(memory_format_of(sizes));
   }
 
   Plan random_plan(std::uint64_t step) {
@@ -39,7 +45,7 @@ struct RandomParameters {
   std::vector<SlicedParameter> parameters;
 };
 
-/// The compact tensor by index_select: slow and plain.
+/// The compact tensor by index_select: slow and plain. In memory order.
 inline at::Tensor reference_slices(const at::Tensor& dense, const ParameterShape& shape, const Plan& plan) {
   at::Tensor slices = dense;
   const auto take = [&](std::int64_t dim, std::size_t site) {
@@ -52,7 +58,7 @@ inline at::Tensor reference_slices(const at::Tensor& dense, const ParameterShape
   if (shape.column_site) {
     take(shape.vector ? 0 : 1, *shape.column_site);
   }
-  return slices;
+  return slices.contiguous(memory_format_of(slices.sizes()));
 }
 
 }  // namespace slicereduce::testing
