@@ -47,7 +47,7 @@ class AllreduceThread;
 [[nodiscard]] std::optional<ReduceTimes> end_round(AllreduceThread* thread, ReduceTimes alone,
                                                    std::chrono::steady_clock::duration waited);
 
-/// The matrix that a slot's gradient is, row by row; a vector is one row.
+/// The matrix that a slot's gradient is as it lies in memory, row by row; a vector is one row.
 struct SlotShape {
   std::int64_t rows = 1;
   std::int64_t columns = 0;

@@ -41,6 +41,13 @@ void for_each_kept(const SlotShape& shape, std::int64_t vectors, Number* whole, 
   }
 }
 
+void require_kept_to_fit(const SlotShape& shape) {
+  const auto kept = static_cast<std::int64_t>(shape.kept.size());
+  require(kept == 0 || (shape.whole_columns % shape.groups == 0 && shape.columns == shape.groups * kept &&
+                        shape.kept.back() < shape.whole_columns / shape.groups),
+          "a slot's columns are not those that are kept of each group");
+}
+
 Place after(const Place& last, std::int64_t numel) {
   return {.offset = last.offset + last.numel, .numel = numel};
 }
@@ -116,6 +123,7 @@ void LowRankReducer::lay_out(std::span<const SlotShape> shapes) {
   Place right;
   for (std::size_t s = 0; s < shapes.size(); ++s) {
     const SlotShape& shape = shapes[s];
+    require_kept_to_fit(shape);
     const std::int64_t rank = low_rank_.rank_of(shape.rows, shape.columns);
     left = after(left, rank > 0 ? rank * shape.rows : shape.numel());
     right = after(right, rank * shape.columns);
@@ -222,7 +230,7 @@ void LowRankReducer::add(std::size_t slot, const at::Tensor& gradient) {
     pack(gradient, scale_, place.left.in(left_storage_), config_.wire);
   } else {
     require(gradient.scalar_type() == at::kFloat, "a matrix to be sent as factors is not float");
-    place.matrix = flat_view(gradient).view({place.shape.rows, place.shape.columns});
+    place.matrix = as_it_lies(gradient).view({place.shape.rows, place.shape.columns});
     pack(left_factor(place.matrix, place.q.to(gradient.device())), scale_, place.left.in(left_storage_),
          config_.wire);
   }
@@ -361,10 +369,11 @@ Gradient LowRankReducer::mean(std::size_t slot) {
 
 void LowRankReducer::subtract_sent(std::size_t slot, const at::Tensor& gradient) {
   const c10::NoGradGuard no_grad;
+  check_gradient(slot, gradient, slots_.at(slot).shape.numel());
   if (slots_.at(slot).rank == 0) {
     subtract_packed(gradient, scale_, config_.wire);
   } else {
-    subtract_factored(flat_view(gradient), mean(slot));
+    subtract_factored(as_it_lies(gradient), mean(slot));
   }
 }
 

@@ -36,7 +36,7 @@ at::ScalarType scalar_type(WireType type) {
   return at::kHalf;
 }
 
-at::Tensor flat_view(const at::Tensor& gradient) { return gradient.as_strided({gradient.numel()}, {1}); }
+at::Tensor as_it_lies(const at::Tensor& gradient) { return gradient.as_strided({gradient.numel()}, {1}); }
 
 void pack(const at::Tensor& gradient, float scale, const at::Tensor& slot, WireType type) {
   if (gradient.is_cpu()) {
@@ -71,11 +71,11 @@ void subtract_packed(const at::Tensor& gradient, float scale, WireType type) {
   }
   const at::Tensor sent = at::empty({gradient.numel()}, scalar_type(type));
   pack(gradient, scale, sent, type);
-  flat_view(gradient).sub_(sent.to(gradient.device()), 1.0 / static_cast<double>(scale));
+  as_it_lies(gradient).sub_(sent.to(gradient.device()), 1.0 / static_cast<double>(scale));
 }
 
 void pack_from_device(const at::Tensor& gradient, float scale, const at::Tensor& slot) {
-  slot.copy_(flat_view(gradient).to(at::kFloat).mul(scale).to(slot.scalar_type()));
+  slot.copy_(as_it_lies(gradient).to(at::kFloat).mul(scale).to(slot.scalar_type()));
 }
 
 }  // namespace slicereduce

@@ -9,8 +9,8 @@ namespace slicereduce {
 /// Of a tensor that holds numbers as they travel.
 [[nodiscard]] at::ScalarType scalar_type(WireType type);
 
-/// [numel]: a view of `gradient`, without gaps or overlaps, as it lies in memory.
-[[nodiscard]] at::Tensor flat_view(const at::Tensor& gradient);
+/// [numel]: a view of `gradient` in the order of its memory, whichever that is. check_gradient() comes first.
+[[nodiscard]] at::Tensor as_it_lies(const at::Tensor& gradient);
 
 /// Writes `gradient` * `scale` to `slot`, rounded once to its type. `gradient`: float or bfloat16, in any
 /// shape, without gaps or overlaps, taken in the order of its memory; on the CPU, or on another device: then

@@ -19,7 +19,7 @@ void require_same(const std::string& what, const T& saved, const T& asked, const
   if (saved != asked) {
     throw Error(ErrorKind::input,
                 concat(where, " holds a network with ", what, " ", saved, ", but this run has ", asked,
-                       "; take another --run-dir, or --resume none"));
+                       "; take another --run-dir"));
   }
 }
 
@@ -161,14 +161,14 @@ StateDict TrainingState::debts(Communicator& communicator) {
     if (!owed.defined()) {
       continue;  // on all ranks: it follows from plans, which they share
     }
-    const at::Tensor own = owed.cpu().contiguous();
+    const at::Tensor own = in_memory_order(owed.cpu());
     const std::span bytes(static_cast<const std::byte*>(own.const_data_ptr()), own.nbytes());
     const std::vector<std::byte> gathered = communicator.gather(bytes, 0);
     for (int rank = 0; rank < communicator.world_size() && !gathered.empty(); ++rank) {
       const at::Tensor theirs = at::empty_like(own);
       std::memcpy(theirs.mutable_data_ptr(), gathered.data() + static_cast<std::size_t>(rank) * own.nbytes(),
                   own.nbytes());
-      all.emplace_back(owed_by(rank) + network.layout().parameters[p].name, theirs);
+      all.emplace_back(owed_by(rank) + network.layout().parameters[p].name, with_sizes(theirs, owed.sizes()));
     }
   }
   return all;

@@ -11,6 +11,7 @@
 #include "core/digest.hpp"
 #include "core/error.hpp"
 #include "launcher/stopwatch.hpp"
+#include "sampling/memory_order.hpp"
 
 namespace slicereduce {
 
@@ -172,7 +173,7 @@ void TrainingStep::send(std::size_t parameter, const at::Tensor& gradient) {
   } else if (config_.reduce == ReduceWhat::dense) {
     reducer_.add(slot(parameter), scatter_slices(shape, compact_.plan, gradient));
   } else {
-    reducer_.add(slot(parameter), gradient);
+    reducer_.add(slot(parameter), in_memory_order(gradient));
   }
 }
 

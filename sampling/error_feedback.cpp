@@ -197,7 +197,8 @@ void ErrorFeedback::give_back(std::size_t parameter, const ParameterShape& shape
   }
   at::Tensor& owed = owed_.at(parameter);
   if (shape.whole(plan)) {
-    owed = owed.defined() ? owed.add_(unsent) : unsent;
+    const at::Tensor all = with_sizes(slice, shape.sizes);
+    owed = owed.defined() ? owed.add_(all) : all;
   } else {
     indexed::owe(dense(parameter, shape, placed.device()), shape, placed, unsent);
   }

@@ -1,6 +1,7 @@
 #include "sampling/memory_order.hpp"
 
 #include "core/error.hpp"
+#include "core/text.hpp"
 
 namespace slicereduce {
 
@@ -9,8 +10,11 @@ at::MemoryFormat memory_format_of(at::IntArrayRef sizes) {
 }
 
 at::Tensor in_memory_order(const at::Tensor& tensor) {
-  require(tensor.is_contiguous(memory_format_of(tensor.sizes())),
-          "the numbers of a weight or gradient lie in another order than rows, taps, columns");
+  if (!tensor.is_contiguous(memory_format_of(tensor.sizes()))) {
+    throw Error(ErrorKind::invariant,
+                concat("a weight or gradient of sizes ", tensor.sizes(), " has strides ", tensor.strides(),
+                       ": its memory must be in the order rows, taps, columns"));
+  }
   return (tensor.dim() == 4 ? tensor.permute({0, 2, 3, 1}) : tensor).view({-1});
 }
 

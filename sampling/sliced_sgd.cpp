@@ -171,6 +171,9 @@ void SlicedSgd::update(std::size_t first, std::span<const SlicedParameter> cut, 
   for (std::size_t i = 0; i < cut.size(); ++i) {
     require(gradients[i].numel() == cut[i].shape.compact_numel(plan.plan()),
             "a gradient has another size than its plan");
+    if (!gradients[i].has_factors()) {
+      (void)in_memory_order(gradients[i].values);
+    }
   }
   if (on_cpu()) {
     update_on_cpu(first, cut, plan.plan(), gradients, lr);

@@ -55,7 +55,7 @@ class SlicedSgd {
   /// After weights were set from outside.
   void refresh_norms();
 
-  /// One a parameter, fp32, of its shape.
+  /// One a parameter, fp32, of its shape, in memory order.
   [[nodiscard]] std::span<const at::Tensor> momentum() const { return momentum_; }
 
  private:

@@ -3,6 +3,9 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include "comm/in_process.hpp"
 #include "tests/support/in_process_ranks.hpp"
 #include "tests/support/training_contract.hpp"
 
@@ -41,6 +44,30 @@ TEST(TrainingStep, ADisputeAboutSlicesLosesNothing) {
 
 TEST(TrainingStep, AccumulationIsALargerWorld) {
   run_ranks(2, testing::expect_accumulation_to_be_a_larger_world);
+}
+
+/// What is kept of each tap's group of columns, as low-rank factors need to know it.
+TEST(TrainingStep, SlotsAreMatricesAsGradientsLieInMemory) {
+  InProcessGroup alone(1);
+  testing::Training training({.mode = Mode::feedback, .ratio = 0.25, .output_ratio = 0.5}, alone.rank(0));
+  (void)training.train_one();
+  const auto& cut = training.state.slices->parameters;
+  const Plan& plan = training.state.slices->planner.current();
+  int convolutions_cut = 0;
+  for (std::size_t p = 0; p < cut.size(); ++p) {
+    const auto& shape = cut[p].shape;
+    const SlotShape& slot = training.recorder.slots()[cut.size() - 1 - p];
+    EXPECT_EQ(slot.numel(), shape.compact_numel(plan)) << shape.name;
+    EXPECT_EQ(slot.whole_columns, shape.numel() / shape.rows()) << shape.name;
+    EXPECT_EQ(slot.kept.empty(), !shape.column_site.has_value()) << shape.name;
+    if (!slot.kept.empty()) {
+      EXPECT_TRUE(std::ranges::equal(slot.kept, plan.sets[*shape.column_site].kept)) << shape.name;
+      EXPECT_EQ(slot.groups, shape.taps()) << shape.name;
+      EXPECT_EQ(slot.rows, plan.sets[*shape.row_site].size()) << shape.name;
+      convolutions_cut += shape.taps() > 1 ? 1 : 0;
+    }
+  }
+  EXPECT_GT(convolutions_cut, 10);
 }
 
 TEST(TrainingStep, WeightsChangeSlotBySlot) { run_ranks(1, testing::expect_weights_to_change_slot_by_slot); }

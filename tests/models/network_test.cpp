@@ -96,7 +96,6 @@ TEST(Network, GatherNeverWritesIntoTheDenseWeights) {
   EXPECT_EQ(network.weights_digest(), before);
 }
 
-/// The order that convolutions read and return: then autograd hands over each gradient as it is.
 TEST(Network, LeavesAndTheirGradientsLieInMemoryOrder) {
   Network network(layout_of("resnet18"), 3);
   for (const Precision precision : {Precision::fp32, Precision::bf16}) {

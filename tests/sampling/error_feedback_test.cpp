@@ -134,15 +134,16 @@ TEST(ErrorFeedback, WhatIsSentIsNoLongerOwedAndTheRestIs) {
   }
 }
 
-/// Autograd may return a gradient in any order.
-TEST(ErrorFeedback, BringsGradientsIntoMemoryOrder) {
+TEST(ErrorFeedback, BringsGradientsOfAnotherOrderIntoMemoryOrder) {
   RandomParameters random(7);
   const PlacedPlan plan(random.random_plan(0), at::kCPU);
   const auto& shape = random.parameters[0].shape;
-  for (const auto& sizes : {shape.sizes, shape.compact_sizes(plan.plan())}) {
+  const auto compact = shape.compact_sizes(plan.plan());
+  for (const auto& [first, second] : {std::pair(shape.sizes, shape.sizes), std::pair(compact, compact),
+                                      std::pair(shape.sizes, compact)}) {
     ErrorFeedback feedback(1);
     ErrorFeedback same(1);
-    for (int step = 0; step < 2; ++step) {
+    for (const auto& sizes : {first, second}) {
       const at::Tensor gradient = at::randn(sizes, random.generator);
       const at::Tensor slices = feedback.take(0, shape, plan, gradient.clone());
       EXPECT_TRUE(slices.equal(same.take(0, shape, plan, gradient.contiguous(memory_format_of(sizes)))));

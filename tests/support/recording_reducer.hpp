@@ -16,6 +16,7 @@ class RecordingReducer final : public GradientReducer {
   explicit RecordingReducer(GradientReducer& real) : real_(real) {}
 
   void begin(std::span<const SlotShape> slots, std::uint64_t digest, bool wants_stop) override {
+    slots_.assign(slots.begin(), slots.end());
     real_.begin(slots, digest, wants_stop);
   }
   void add(std::size_t slot, const at::Tensor& gradient) override { real_.add(slot, gradient); }
@@ -37,6 +38,9 @@ class RecordingReducer final : public GradientReducer {
   /// From now on slots come back one at a time, and each first goes by `watch(slot)`.
   void watch_slots(std::function<void(std::size_t)> watch) { watch_ = std::move(watch); }
 
+  /// Of the last step; their spans are of its plan.
+  [[nodiscard]] std::span<const SlotShape> slots() const { return slots_; }
+
   /// After a step: slots are parameters from last to first, cut as `plan` says.
   void add_means(std::span<const SlicedParameter> cut, const Plan& plan) {
     const PlacedPlan placed(plan, at::kCPU);
@@ -55,6 +59,7 @@ class RecordingReducer final : public GradientReducer {
  private:
   GradientReducer& real_;
   std::function<void(std::size_t)> watch_;
+  std::vector<SlotShape> slots_;
   std::vector<at::Tensor> sums_;
 };
 
