@@ -56,19 +56,18 @@ struct EvalOptions {
   }
 };
 
-/// What is evaluated: a network and the two sets of statistics.
-std::unique_ptr<LoadedNetwork> load(const EvalOptions& options, const TrainingData& data, at::Device device) {
-  if (!options.checkpoint.empty()) {
-    auto loaded = load_network(options.checkpoint, device);
-    if (loaded->manifest.num_classes != data.validation->num_classes() ||
-        loaded->manifest.in_channels != data.validation->channels()) {
-      throw Error(ErrorKind::input,
-                  concat(options.checkpoint, " holds a network of ", loaded->manifest.num_classes,
-                         " classes and ", loaded->manifest.in_channels, " input channels, ", options.data,
-                         " has ", data.validation->num_classes(), " and ", data.validation->channels()));
-    }
-    return loaded;
+void require_to_fit(const LoadedNetwork& loaded, const TrainingData& data, const EvalOptions& options) {
+  if (loaded.manifest.num_classes != data.validation->num_classes() ||
+      loaded.manifest.in_channels != data.validation->channels()) {
+    throw Error(ErrorKind::input,
+                concat(options.checkpoint, " holds a network of ", loaded.manifest.num_classes,
+                       " classes and ", loaded.manifest.in_channels, " input channels, ", options.data,
+                       " has ", data.validation->num_classes(), " and ", data.validation->channels()));
   }
+}
+
+std::unique_ptr<LoadedNetwork> load_weights(const EvalOptions& options, const TrainingData& data,
+                                            at::Device device) {
   Manifest manifest{.arch = options.arch, .coupling = "block"};
   manifest.in_channels = data.validation->channels();
   manifest.num_classes = data.validation->num_classes();
@@ -98,10 +97,18 @@ ExitCode evaluate_file(const EvalOptions& options, const MpiSession& session, Co
   std::unique_ptr<LoadedNetwork> loaded;
   together(communicator, [&] {
     options.validate();
-    data = TrainingData::open(options.data, options.dataset, options.image_size);
     const at::Device device = choose_device(parse_device_choice(options.device), session.local_rank());
     make_current(device);
-    loaded = load(options, data, device);
+    if (options.checkpoint.empty()) {
+      data = TrainingData::open(options.data, options.dataset, options.image_size);
+      loaded = load_weights(options, data, device);
+      return;
+    }
+    loaded = load_network(options.checkpoint, device);
+    const std::int64_t image_size =
+        options.image_size > 0 ? options.image_size : loaded->manifest.image_size;
+    data = TrainingData::open(options.data, options.dataset, image_size);
+    require_to_fit(*loaded, data, options);
   });
   at::set_num_threads(session.default_threads());
   const bool sampled = !loaded->plan.full();
@@ -149,7 +156,7 @@ void add_eval_command(CLI::App& program, Action& action) {
                       "auto (the run's result), sampled, dense (the exact network), or both");
   command->add_option("--precision", o->precision, "fp32|bf16");
   command->add_option("--device", o->device, "auto|cpu|cuda");
-  command->add_option("--image-size", o->image_size, "Side of the image; 0: the dataset's own, or 224");
+  command->add_option("--image-size", o->image_size, "Side of the image; 0: the run's, or of weights the dataset's own, or 224");
   command->add_option("-b,--batch-size", o->batch_size, "Images a worker and step");
   command->add_option("-j,--workers", o->workers, "Loader threads a worker");
   command->add_flag("--json", o->json, "One JSON object a line");
