@@ -29,7 +29,7 @@ std::vector<Microbatch> random_batches(const TimedSteps& what, at::Device device
 }  // namespace
 
 double StepTiming::quantile_of_ranks(const std::string& name, double q, Communicator& communicator) const {
-  return slowest_of_ranks({quantile(ms.at(name), q)}, communicator).front();
+  return quantile(slowest_of_ranks(ms.at(name), communicator), q);
 }
 
 StepTiming time_steps(const TimedSteps& what, at::Device device, Communicator& communicator) {
@@ -41,8 +41,8 @@ StepTiming time_steps(const TimedSteps& what, at::Device device, Communicator& c
   TrainingStep step(state.network, state.sgd, *reducer, training_step_config(what.step), state.feedback());
   const std::vector<Microbatch> batches = random_batches(what, device);
   StepTiming timing;
+  communicator.barrier();
   for (std::int64_t i = 0; i < what.warmup + what.steps; ++i) {
-    communicator.barrier();  // as data-parallel steps start
     Stopwatch whole(device);
     Stopwatch watch(device);
     const StepPlans plans = state.plans(i, mode, what.network.ratio(mode));

@@ -33,11 +33,11 @@ struct StepTiming {
   std::map<std::string, std::vector<double>> ms;
   std::int64_t wire_bytes = 0;  ///< of the last step
 
-  /// Collective. Of the slowest rank; `q` in [0, 1].
+  /// Collective. Of the steps' times, each the slowest rank's; `q` in [0, 1].
   [[nodiscard]] double quantile_of_ranks(const std::string& name, double q, Communicator& communicator) const;
 };
 
-/// Collective. Times training steps of this rank, which all ranks start together.
+/// Collective. Times training steps of this rank, one after the other as in training.
 [[nodiscard]] StepTiming time_steps(const TimedSteps& what, at::Device device, Communicator& communicator);
 
 }  // namespace slicereduce

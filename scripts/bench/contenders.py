@@ -1,5 +1,5 @@
 """What the benchmarks compare: command lines of our program and of PyTorch's DDP, with the same network,
-batch and threads, each at its best settings."""
+batch and threads, each at the best settings that were found for it."""
 
 import os
 from pathlib import Path
@@ -22,6 +22,7 @@ PEERS = {
     "PyTorch DDP, PowerSGD 1": "powersgd-1",
     "PyTorch DDP, PowerSGD 2": "powersgd-2",
     "PyTorch DDP, PowerSGD 4": "powersgd-4",
+    "PyTorch DDP, PowerSGD 1 in bf16": "powersgd-1-bf16",
 }
 POWERSGD = ("--reduce", "powersgd", "--powersgd-rank")
 OURS = {
@@ -45,9 +46,12 @@ OURS = {
         *("--mode", "auto", "--auto-ratio", "0.25", "--sample-ratio", "0.25", "--slice-output-ratio", "0.25"),
     ),
 }
-# The best for DDP of 25, 8, 4 and 1 MB: 284 ms against 307 with 25 (ResNet-18, bf16 hook, 1 Gbit/s), 717
-# against 765 at 300 Mbit/s.
-PEER_BUCKETS = ("--bucket-mb", "1")
+# MB, each tried at each rate: the faster one counts. Without PowerSGD 1 is as good as any for DDP: 284 ms
+# against 307 with 25 (ResNet-18, bf16 hook, 1 Gbit/s), 717 against 765 at 300 Mbit/s; 4, 0.5 and 0.25 take as
+# long. PowerSGD's best is one bucket on the fastest link, and 4 of 16, 4 and 1 on slow ones (rank 4, 100
+# Mbit/s: 198 ms against 244 with one).
+BUCKETS = ("1",)
+POWERSGD_BUCKETS = ("4", "2000")
 NETWORKS = {"resnet18": 32, "resnet50": 64}
 
 
@@ -56,6 +60,10 @@ def size_options(arch: str, image_size: int, batch_size: int, steps: int) -> lis
         *("--arch", arch, "--image-size", str(image_size), "--batch-size", str(batch_size)),
         *("--steps", str(steps), "--threads", "1"),
     ]
+
+
+def peer_buckets(hook: str) -> tuple[str, ...]:
+    return POWERSGD_BUCKETS if hook.startswith("powersgd") else BUCKETS
 
 
 def peer(size: list[str], *options: str) -> list[str]:

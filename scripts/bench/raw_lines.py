@@ -54,9 +54,22 @@ def grouped(lines: Iterable[dict], *keys: str) -> dict:
     return groups
 
 
+def at_best_buckets(lines: list[dict]) -> list[dict]:
+    """Of one row's lines, where a peer has several bucket sizes, those with its fastest."""
+    if any("peer" not in line for line in lines):
+        return lines
+    return min(grouped(lines, "bucket_mb").values(), key=lambda of_size: median(of_size, "step_ms"))
+
+
 def median(lines: Iterable[dict], key: str) -> float | None:
     values = [line[key] for line in lines if key in line]
     return statistics.median(values) if values else None
+
+
+def spread(lines: list[dict]) -> str:
+    """Of the runs' steps."""
+    steps = [line["step_ms"] for line in lines]
+    return f"{min(steps):.0f}-{max(steps):.0f}" if len(steps) > 1 else ""
 
 
 def how_many(rows: dict[str, list[dict]]) -> str:

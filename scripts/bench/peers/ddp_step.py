@@ -23,13 +23,12 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 import torchvision
-from torch.distributed.algorithms.ddp_comm_hooks import default_hooks, powerSGD_hook
+from ddp_hooks import DENSE_POWERSGD_STEPS, NAMES, is_name, is_powersgd, register
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
 PHASES = ("forward", "backward", "optimizer")
 ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-DENSE_POWERSGD_STEPS = 3  # the first ones, in which DDP still rearranges its buckets
 
 
 def options() -> argparse.Namespace:
@@ -42,19 +41,19 @@ def options() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=30, help="timed steps")
     parser.add_argument("--warmup", type=int, default=5, help="steps before them")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="bf16: CPU autocast")
-    parser.add_argument("--hook", default="none", metavar="none|bf16|fp16|powersgd-RANK")
-    parser.add_argument("--bucket-mb", type=float, default=25, help="DDP's bucket_cap_mb, but for PowerSGD")
+    parser.add_argument("--hook", default="none", metavar=NAMES)
+    parser.add_argument("--bucket-mb", type=float, default=25, help="DDP's bucket_cap_mb")
     parser.add_argument("--threads", type=int, default=1, help="intra-op threads per rank")
     parser.add_argument("--sgd", choices=("foreach", "fused"), default="fused")
     chosen = parser.parse_args()
     if is_a_rank() and chosen.world_size not in (None, int(os.environ["WORLD_SIZE"])):
         parser.error(f"--world-size {chosen.world_size}: WORLD_SIZE is {os.environ['WORLD_SIZE']}")
     chosen.world_size = chosen.world_size or int(os.environ["WORLD_SIZE"] if is_a_rank() else 2)
-    if chosen.hook not in ("none", "bf16", "fp16") and not powersgd_rank(chosen.hook):
-        parser.error(f"--hook {chosen.hook}: expected none, bf16, fp16 or powersgd-RANK")
+    if not is_name(chosen.hook):
+        parser.error(f"--hook {chosen.hook}: expected {NAMES}")
     if min(chosen.steps, chosen.world_size, chosen.batch_size, chosen.threads) < 1 or chosen.warmup < 0:
         parser.error("--steps, --world-size, --batch-size and --threads must be positive")
-    if powersgd_rank(chosen.hook) and chosen.warmup <= DENSE_POWERSGD_STEPS:
+    if is_powersgd(chosen.hook) and chosen.warmup <= DENSE_POWERSGD_STEPS:
         parser.error(f"--warmup {chosen.warmup}: PowerSGD needs more than {DENSE_POWERSGD_STEPS}")
     return chosen
 
@@ -64,33 +63,12 @@ def is_a_rank() -> bool:
     return all(name in os.environ for name in ENVIRONMENT)
 
 
-def powersgd_rank(hook: str) -> int:
-    """0 where the hook is another one."""
-    name, _, rank = hook.partition("-")
-    return int(rank) if name == "powersgd" and rank.isdigit() else 0
-
-
 def replicate(model: torch.nn.Module, hook: str, bucket_mb: float) -> DistributedDataParallel:
-    # PowerSGD's hook starts its second AllReduce inside a callback; with several buckets the ranks'
-    # orders differ and gloo deadlocks. One bucket can't.
-    if powersgd_rank(hook):
-        bucket_mb = 2000
     # Batch norm's statistics needn't travel at every step, and ours don't.
     replica = DistributedDataParallel(
         model, gradient_as_bucket_view=True, broadcast_buffers=False, bucket_cap_mb=bucket_mb
     )
-    if hook == "bf16":
-        replica.register_comm_hook(None, default_hooks.bf16_compress_hook)
-    elif hook == "fp16":
-        replica.register_comm_hook(None, default_hooks.fp16_compress_hook)
-    elif rank := powersgd_rank(hook):
-        state = powerSGD_hook.PowerSGDState(
-            None,
-            matrix_approximation_rank=rank,
-            start_powerSGD_iter=DENSE_POWERSGD_STEPS,
-            min_compression_rate=0.5,
-        )
-        replica.register_comm_hook(state, powerSGD_hook.powerSGD_hook)
+    register(replica, hook, bucket_mb)
     return replica
 
 
