@@ -42,6 +42,9 @@ std::uintmax_t bytes_to_keep(const std::filesystem::path& path, std::int64_t las
     }
     kept += text.size() + 1;
   }
+  if (file.bad()) {
+    fail("read", path, std::strerror(errno));
+  }
   return kept;
 }
 

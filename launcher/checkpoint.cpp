@@ -21,6 +21,11 @@ std::filesystem::path file_of_step(const std::filesystem::path& folder, std::int
   return folder / concat(kPrefix, digits, kSuffix);
 }
 
+/// A folder's name in the options need not be UTF-8, and must not cost the checkpoint.
+std::string text_of(const nlohmann::ordered_json& json) {
+  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
 }  // namespace
 
 nlohmann::ordered_json Manifest::to_json() const {
@@ -109,7 +114,7 @@ void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkp
                                        {"slices", checkpoint.slices},
                                        {"factors", checkpoint.factors},
                                        {"owed", checkpoint.owed}},
-                          .manifest = checkpoint.manifest.to_json().dump()});
+                          .manifest = text_of(checkpoint.manifest.to_json())});
 }
 
 Checkpoint load_checkpoint(const std::filesystem::path& path) {
@@ -149,6 +154,22 @@ std::unique_ptr<LoadedNetwork> load_network(const std::filesystem::path& path, a
 
 CheckpointFolder::CheckpointFolder(std::filesystem::path folder, std::int64_t keep)
     : folder_(std::move(folder)), keep_(keep) {}
+
+std::vector<std::filesystem::path> CheckpointFolder::set_aside_beyond(std::int64_t step) const {
+  std::vector<std::filesystem::path> aside;
+  for (const auto& path : files()) {
+    if (path > file_of_step(folder_, step)) {
+      aside.push_back(path);
+      aside.back() += ".aside";
+      std::error_code problem;
+      std::filesystem::rename(path, aside.back(), problem);
+      if (problem) {
+        throw Error(ErrorKind::io, concat("cannot rename ", path.string(), ": ", problem.message()));
+      }
+    }
+  }
+  return aside;
+}
 
 std::filesystem::path CheckpointFolder::save(const Checkpoint& checkpoint, bool is_best) const {
   const auto path = file_of_step(folder_, checkpoint.manifest.step);

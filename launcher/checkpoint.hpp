@@ -82,6 +82,11 @@ class CheckpointFolder {
  public:
   CheckpointFolder(std::filesystem::path folder, std::int64_t keep);
 
+  /// Renames checkpoints of later steps than `step`, from which a run goes on, to NAME.aside: they are
+  /// damaged, or of another way that the run took, and must neither be resumed nor push out those to come.
+  /// Returns their new names. Throws Error(io).
+  [[nodiscard]] std::vector<std::filesystem::path> set_aside_beyond(std::int64_t step) const;
+
   /// Writes the checkpoint of its step, makes it best.ckpt if `is_best`, and removes all but the newest
   /// `keep`. Returns its path. Throws Error(io); older checkpoints are then untouched.
   std::filesystem::path save(const Checkpoint& checkpoint, bool is_best) const;

@@ -24,7 +24,9 @@ void RunDirectory::write_config(const std::string& text) const {
 }
 
 void RunDirectory::write_summary(const nlohmann::ordered_json& summary) const {
-  const std::string text = summary.dump(2) + "\n";
+  // A folder's name in it need not be UTF-8.
+  const std::string text =
+      summary.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
   write_atomically(this->summary(), std::as_bytes(std::span(text)));
 }
 

@@ -29,11 +29,6 @@ int place_of_bar(const std::string& progress) {
   return progress == "bar" && ::isatty(STDERR_FILENO) == 0 ? STDOUT_FILENO : STDERR_FILENO;
 }
 
-MetricsLog open_metrics(const RunDirectory& directory, std::int64_t steps_done) {
-  return steps_done > 0 ? MetricsLog::resume(directory.metrics(), steps_done)
-                        : MetricsLog(directory.metrics());
-}
-
 }  // namespace
 
 double RunReport::Interval::seconds() const {
@@ -44,7 +39,7 @@ RunReport::RunReport(const RunDirectory& directory, Log log, std::int64_t steps_
                      std::int64_t total_steps, std::int64_t log_every, std::int64_t dense_bytes,
                      const std::string& progress)
     : log_(std::move(log)),
-      metrics_(open_metrics(directory, steps_done)),
+      metrics_(MetricsLog::resume(directory.metrics(), steps_done)),
       progress_(place_of_bar(progress)),
       total_steps_(total_steps),
       log_every_(log_every),
@@ -59,6 +54,8 @@ void RunReport::step(const StepRecord& record) {
   interval_.images += record.global_images;
   interval_.loss += record.result.loss;
   interval_.data_ms += record.data_ms;
+  interval_.plan_ms += record.plan_ms;
+  interval_.last = record;
   const StepTimes& times = record.result.times;
   interval_.times.gather_ms += times.gather_ms;
   interval_.times.forward_ms += times.forward_ms;
@@ -73,17 +70,21 @@ void RunReport::step(const StepRecord& record) {
                     .images_per_s = static_cast<double>(interval_.images) / interval_.seconds(),
                     .wire_bytes = wire_bytes_});
   if (record.step % log_every_ == 0 || record.step == total_steps_) {
-    log_interval(record);
+    finish_interval();
   }
 }
 
-void RunReport::log_interval(const StepRecord& record) {
+void RunReport::finish_interval() {
+  if (interval_.steps == 0) {
+    return;
+  }
+  const StepRecord& record = interval_.last;
   const auto steps = static_cast<double>(interval_.steps);
   const double images_per_s = static_cast<double>(interval_.images) / interval_.seconds();
   const double loss = interval_.loss / steps;
   const StepTimes& sum = interval_.times;
-  const double step_ms = (interval_.data_ms + sum.gather_ms + sum.forward_ms + sum.backward_ms +
-                          sum.exposed_comm_ms + sum.optimizer_ms) /
+  const double step_ms = (interval_.data_ms + interval_.plan_ms + sum.gather_ms + sum.forward_ms +
+                          sum.backward_ms + sum.exposed_comm_ms + sum.optimizer_ms) /
                          steps;
   metrics_.write({{"step", record.step},
                   {"epoch", record.epoch},
@@ -93,6 +94,7 @@ void RunReport::log_interval(const StepRecord& record) {
                   {"images_per_s", images_per_s},
                   {"step_ms", step_ms},
                   {"data_ms", interval_.data_ms / steps},
+                  {"plan_ms", interval_.plan_ms / steps},
                   {"gather_ms", sum.gather_ms / steps},
                   {"forward_ms", sum.forward_ms / steps},
                   {"backward_ms", sum.backward_ms / steps},
@@ -121,7 +123,7 @@ void RunReport::evaluation(std::int64_t step, std::int64_t epoch, const std::str
   say(concat("epoch=", epoch, " network=", network, " top1=", fixed(accuracy.top1, 2),
              " top5=", fixed(accuracy.top5, 2), " val_loss=", fixed(accuracy.val_loss, 4),
              " images=", accuracy.images));
-  interval_ = Interval{};
+  interval_ = Interval{};  // its time is no step's
 }
 
 void RunReport::say(const std::string& line) {

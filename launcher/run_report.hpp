@@ -15,13 +15,14 @@
 
 namespace slicereduce {
 
-/// A step as the report sees it: times and bytes of rank 0, loss over all ranks where it is known.
+/// A step as the report sees it: rank 0's times, bytes and loss.
 struct StepRecord {
   std::int64_t step = 0;  ///< steps done
   std::int64_t epoch = 0;
   double lr = 0;
   double sample_ratio = 1;
   double data_ms = 0;
+  double plan_ms = 0;
   std::int64_t global_images = 0;
   StepResult result;
 };
@@ -38,6 +39,8 @@ class RunReport {
   /// `network` is "sampled" or "dense". Percentages.
   void evaluation(std::int64_t step, std::int64_t epoch, const std::string& network, const Accuracy& accuracy,
                   double train_s);
+  /// Logs the steps since the last logged one, if there are any: before something that is no step.
+  void finish_interval();
   /// A line that the bar must not run into.
   void say(const std::string& line);
 
@@ -48,11 +51,12 @@ class RunReport {
     std::int64_t images = 0;
     double loss = 0;
     double data_ms = 0;
+    double plan_ms = 0;
     StepTimes times;
+    StepRecord last;
     std::chrono::steady_clock::time_point began = std::chrono::steady_clock::now();
     [[nodiscard]] double seconds() const;
   };
-  void log_interval(const StepRecord& record);
 
   Log log_;
   MetricsLog metrics_;

@@ -44,6 +44,7 @@ void Trainer::load() {
     const Checkpoint checkpoint = load_checkpoint(*request_.resume);
     state_->restore(checkpoint, request_.resume->string(), communicator_.rank(), communicator_.world_size());
     factors = tensors_by_slot(checkpoint.factors, state_->network.parameters().size());
+    owes_evaluation_ = checkpoint.manifest.top1 < 0 && schedule_->ends_epoch(state_->steps_done);
     if (checkpoint.manifest.steps_per_epoch != schedule_->steps_per_epoch()) {
       throw Error(ErrorKind::usage,
                   concat(request_.resume->string(), " was written with ", checkpoint.manifest.steps_per_epoch,
@@ -82,24 +83,32 @@ void Trainer::open_run() {
   }
   if (request_.resume) {
     report_->say(concat("resumed from ", request_.resume->string(), " at step=", state_->steps_done));
+    for (const auto& path : checkpoints_.set_aside_beyond(state_->steps_done)) {
+      log_.warn(concat("of a later step, set aside: ", path.string()));
+    }
   }
 }
 
 ExitCode Trainer::run() {
+  if (owes_evaluation_) {
+    finish_epoch();
+  }
   while (state_->steps_done < schedule_->total_steps()) {
     train_step();
     const std::int64_t done = state_->steps_done;
     if (options_.check_replicas_every > 0 && done % options_.check_replicas_every == 0) {
       check_replicas();
     }
-    if (schedule_->ends_epoch(done)) {
+    const bool stops = done < schedule_->total_steps() && (stop_requested_ || done == options_.stop_after);
+    const bool is_due = options_.checkpoint_every > 0 && done % options_.checkpoint_every == 0;
+    if (schedule_->ends_epoch(done) && !stops) {
       finish_epoch();
-    } else if (options_.checkpoint_every > 0 && done % options_.checkpoint_every == 0) {
-      checkpoint(/*is_best=*/false);
+    } else if (is_due || stops) {
+      checkpoint(/*is_best=*/false);  // an epoch that ends is evaluated by the run that goes on
     }
-    if (done < schedule_->total_steps() && (stop_requested_ || done == options_.stop_after)) {
-      checkpoint(/*is_best=*/false);
+    if (stops) {
       if (leads()) {
+        report_->finish_interval();
         report_->say(concat("stopped at step=", done, " on request; --resume auto goes on from there"));
       }
       return ExitCode::stopped;
@@ -117,7 +126,9 @@ void Trainer::train_step() {
   const std::int64_t step = state_->steps_done;
   StepRecord record{.step = step + 1, .epoch = schedule_->epoch(step), .lr = schedule_->lr(step)};
   const Batch batch = next_batch(record.data_ms);
+  const auto planning = Clock::now();
   const StepPlans plans = state_->plans(step, schedule_->mode(step), schedule_->ratio(step));
+  record.plan_ms = 1e3 * seconds_since(planning);
   record.sample_ratio = state_->ratio();
   record.global_images = batch.global_count;
   record.result = run_step(plans, batch, record.lr);
@@ -207,9 +218,9 @@ void Trainer::check_replicas() {
 }
 
 void Trainer::finish_epoch() {
+  checkpoint(/*is_best=*/false);  // an evaluation can take longer than a scheduler's grace
   evaluate_networks();
-  const auto& result = result_is_sampled() ? sampled_ : dense_;
-  const double top1 = result ? result->top1 : -1;
+  const double top1 = result() ? result()->top1 : -1;
   const bool is_best = top1 > state_->best_top1;
   if (is_best) {
     state_->best_top1 = top1;
@@ -219,6 +230,12 @@ void Trainer::finish_epoch() {
 
 bool Trainer::result_is_sampled() const {
   return !state_->planner.current().full() && state_->planner.sampler().settles();
+}
+
+const std::optional<Accuracy>& Trainer::result() const {
+  const auto& own = result_is_sampled() ? sampled_ : dense_;
+  const auto& other = result_is_sampled() ? dense_ : sampled_;
+  return own ? own : other;
 }
 
 bool Trainer::wants(const std::string& network) const {
@@ -236,9 +253,13 @@ View Trainer::view() const {
 }
 
 void Trainer::evaluate_networks() {
+  if (leads()) {
+    report_->finish_interval();
+  }
   average_statistics(state_->network.statistics(), communicator_);
   sampled_.reset();
   dense_.reset();
+  evaluated_at_ = state_->steps_done;
   const std::int64_t size = data_.validation->size();
   const std::int64_t epoch = schedule_->epoch(state_->steps_done - 1);
   const auto evaluate_one = [&](const std::string& name, const Plan& plan, NormStatistics& statistics) {
@@ -271,10 +292,8 @@ void Trainer::checkpoint(bool is_best) {
   Manifest manifest{.version = kVersion, .seed = *options_.seed, .options = request_.config};
   manifest.image_size = data_.transform.image_size;
   manifest.steps_per_epoch = schedule_->steps_per_epoch();
-  const auto& result = result_is_sampled() ? sampled_ : dense_;
-  const bool just_evaluated = is_best || schedule_->ends_epoch(state_->steps_done);
-  if (just_evaluated && result) {
-    manifest.top1 = result->top1;
+  if (evaluated_at_ == state_->steps_done && result()) {
+    manifest.top1 = result()->top1;
   }
   Checkpoint content = state_->checkpoint(std::move(manifest), communicator_);
   content.factors = state_by_slot(reducer_->remembered());

@@ -72,6 +72,8 @@ class Trainer {
   [[nodiscard]] bool leads() const { return communicator_.rank() == 0; }
   /// Whether the run's result is the sampled network: see --eval-network auto.
   [[nodiscard]] bool result_is_sampled() const;
+  /// Its accuracy, or the other network's where --eval-network leaves it out.
+  [[nodiscard]] const std::optional<Accuracy>& result() const;
   [[nodiscard]] View view() const;
 
   RunRequest request_;
@@ -98,6 +100,8 @@ class Trainer {
   std::int64_t wire_bytes_per_step_ = 0;
   std::optional<Accuracy> sampled_;  // of the last evaluation
   std::optional<Accuracy> dense_;
+  std::int64_t evaluated_at_ = -1;  // steps done by then
+  bool owes_evaluation_ = false;    // of the epoch at whose end the run was stopped that is resumed
 };
 
 /// Collective. The file that --resume means, agreed by all ranks; nothing where a run starts afresh.

@@ -67,6 +67,7 @@ TEST(TrainingState, RestoresAllThatItSaved) {
     EXPECT_TRUE(at::equal(other.sgd.momentum()[p], state->sgd.momentum()[p]));
   }
   for (std::size_t i = 0; i < state->network.statistics().mean.size(); ++i) {
+    EXPECT_TRUE(at::equal(other.network.statistics().mean[i], state->network.statistics().mean[i]));
     EXPECT_TRUE(at::equal(other.network.statistics().variance[i], state->network.statistics().variance[i]));
   }
 }
@@ -126,6 +127,8 @@ TEST(TrainingState, RestoresEveryRanksDebtsAndTurns) {
   const auto& stem = third.network.parameters()[0].shape;
   EXPECT_TRUE(at::allclose(third.memory->owed()[0], (debt_of(stem, 0) + debt_of(stem, 1)) / 2));
   EXPECT_NO_THROW((void)in_memory_order(third.memory->owed()[0]));
+  EXPECT_TRUE(third.plans(5, Mode::compact, 0.5).network.full());  // compact has no place for all of it
+  EXPECT_FALSE(third.plans(6, Mode::compact, 0.5).network.full());
 }
 
 TEST(TrainingState, RefusesAnotherNetworksCheckpoint) {
@@ -164,6 +167,27 @@ TEST(CheckpointFolder, KeepsTheNewestAndTheBest) {
   EXPECT_TRUE(std::filesystem::exists(folder.path() / "step-00000030.ckpt"));
   EXPECT_EQ(load_checkpoint(folder.path() / "best.ckpt").manifest.step, 10);
   EXPECT_EQ(checkpoints.newest_valid([](const std::string&) {})->filename(), "step-00000040.ckpt");
+}
+
+/// After a way back, those of the other way neither stay the newest nor push out the new ones.
+TEST(CheckpointFolder, SetsAsideWhatIsBeyondTheStepItGoesOnFrom) {
+  const TemporaryFolder folder;
+  const CheckpointFolder checkpoints(folder.path(), 2);
+  const auto state = used_state();
+  const auto save = [&](std::int64_t step) {
+    state->steps_done = step;
+    return checkpoints.save(saved(*state, {.version = "1"}), /*is_best=*/step == 30);
+  };
+  (void)save(30);
+  (void)save(40);
+  const auto aside = checkpoints.set_aside_beyond(30);
+  ASSERT_EQ(aside.size(), 1U);
+  EXPECT_EQ(aside[0].filename(), "step-00000040.ckpt.aside");
+  EXPECT_EQ(load_checkpoint(aside[0]).manifest.step, 40);
+  EXPECT_EQ(load_checkpoint(folder.path() / "best.ckpt").manifest.step, 30);
+  EXPECT_TRUE(std::filesystem::exists(save(35)));
+  EXPECT_EQ(checkpoints.newest_valid([](const std::string&) {})->filename(), "step-00000035.ckpt");
+  EXPECT_TRUE(checkpoints.set_aside_beyond(35).empty());
 }
 
 TEST(CheckpointFolder, PassesOverADamagedFileAndSaysSo) {

@@ -67,7 +67,16 @@ class Training(ProgramTest):
         self.assertTrue((self.run_dir / "checkpoints" / "step-00000017.ckpt").exists())
         resumed = self.train(*options)
         self.assertEqual(resumed["weights_digest"], straight["weights_digest"])
-        self.assertEqual([line["step"] for line in self.metrics() if "loss" in line], [10, 20, 30, 40])
+        self.assertEqual([line["step"] for line in self.metrics() if "loss" in line], [10, 17, 20, 30, 40])
+
+    def test_an_epoch_at_whose_end_a_run_stops_is_evaluated_by_the_next(self) -> None:
+        options = ("--epochs", "2", "--seed", "7", "-p", "100")
+        self.train(*options, "--stop-after", "10", code=3)
+        self.assertEqual([line["step"] for line in self.metrics()], [10])
+        self.train(*options)
+        lines = [(line["step"], line.get("network")) for line in self.metrics()]
+        evaluations = [(step, network) for step in (10, 20) for network in ("sampled", "dense")]
+        self.assertEqual([line for line in lines if line[1]], evaluations)
 
     def test_resume_goes_on_with_what_is_owed(self) -> None:
         ways = {

@@ -22,6 +22,19 @@ TEST(RunDirectory, MakesItsFoldersAndFiles) {
   EXPECT_EQ(nlohmann::json::parse(file).at("top1"), 90.5);
 }
 
+/// On Linux a name is bytes.
+TEST(RunDirectory, WritesASummaryOfAFolderWhoseNameIsNotUtf8) {
+  const testing::TemporaryFolder folder;
+  const RunDirectory directory(folder.path() / "run");
+  directory.create();
+  directory.write_summary({{"run_dir",
+                            "donn\xe9"
+                            "es"},
+                           {"top1", 90.5}});
+  std::ifstream file(directory.summary());
+  EXPECT_EQ(nlohmann::json::parse(file).at("top1"), 90.5);
+}
+
 TEST(RunDirectory, SaysThatItCannotWrite) {
   const testing::TemporaryFolder folder;
   std::ofstream(folder.path() / "file") << "in the way";
