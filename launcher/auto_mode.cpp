@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "comm/in_process.hpp"
+#include "comm/wire.hpp"
 #include "core/error.hpp"
 #include "core/text.hpp"
 #include "launcher/link_probe.hpp"
@@ -130,6 +131,27 @@ std::vector<std::size_t> agreed(std::vector<std::size_t> places, Communicator& c
   return places;
 }
 
+/// Collective. Rank 0's wires and buckets, likewise: ranks that had others would not understand each other.
+void agree_on_settings(std::vector<Candidate>& candidates, Communicator& communicator) {
+  struct Settings {
+    std::int64_t wire;
+    double bucket_mb;
+    double predicted_ms;
+  };
+  std::vector<Settings> settings;
+  for (const Candidate& candidate : candidates) {
+    settings.push_back({.wire = static_cast<std::int64_t>(parse_wire_type(candidate.network.wire)),
+                        .bucket_mb = candidate.step.bucket_mb,
+                        .predicted_ms = candidate.predicted_ms});
+  }
+  communicator.broadcast(std::as_writable_bytes(std::span(settings)), 0);
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    candidates[i].network.wire = wire_name(static_cast<WireType>(settings[i].wire));
+    candidates[i].step.bucket_mb = settings[i].bucket_mb;
+    candidates[i].predicted_ms = settings[i].predicted_ms;
+  }
+}
+
 std::string describe(const Link& link) {
   return concat("auto: link of ", std::setprecision(3), link.bytes_per_s * 8e-9, " Gbit/s, latency ",
                 std::lround(link.latency_s * 1e6), " us");
@@ -218,6 +240,7 @@ ModeChoice choose_mode(const TrainOptions& options, const InputShape& input, at:
     const StepCompute compute = compute_alone(candidate, input, device, communicator);
     candidate = with_best_wire(candidate, options, input, compute, link, communicator.world_size());
   }
+  agree_on_settings(candidates, communicator);
   const std::vector<std::size_t> places = agreed(worth_a_run(candidates), communicator);
   // In turn, the better of two: what disturbs a machine for a while must not decide for the whole run.
   constexpr int kRounds = 2;

@@ -3,6 +3,7 @@
 #include <ATen/ops/empty_like.h>
 
 #include <cstring>
+#include <utility>
 
 #include "core/error.hpp"
 #include "core/state_dict.hpp"
@@ -17,9 +18,8 @@ namespace {
 template <typename T>
 void require_same(const std::string& what, const T& saved, const T& asked, const std::string& where) {
   if (saved != asked) {
-    throw Error(ErrorKind::input,
-                concat(where, " holds a network with ", what, " ", saved, ", but this run has ", asked,
-                       "; take another --run-dir"));
+    throw Error(ErrorKind::input, concat(where, " holds a network with ", what, " ", saved,
+                                         ", but this run has ", asked, "; take another --run-dir"));
   }
 }
 
@@ -73,7 +73,8 @@ TrainingState::TrainingState(const TrainOptions& options, std::int64_t in_channe
 
 StepPlans TrainingState::plans(std::int64_t step, Mode mode_of_step, double ratio) {
   // A compact network has no place for what is owed of the channels that it leaves out: one exact step pays.
-  const bool pays = mode == Mode::feedback && mode_of_step == Mode::compact;
+  const bool owes = mode == Mode::feedback || std::exchange(owes_from_before_, false);
+  const bool pays = owes && mode_of_step == Mode::compact;
   mode = pays ? Mode::dense : mode_of_step;
   const auto at = static_cast<std::uint64_t>(step);
   const Plan& kept = planner.plan(at, mode == Mode::compact ? ratio : 1.0, sgd.norms());
@@ -121,6 +122,7 @@ void TrainingState::restore(const Checkpoint& checkpoint, const std::string& whe
   load_statistics(network, network.statistics(), checkpoint.statistics, where);
   load_planner(planner, saved.ratio, checkpoint.channels, where);
   mode = parse_mode(saved.mode);
+  owes_from_before_ = mode == Mode::feedback;
   if (slices) {
     load_planner(slices->planner, saved.slice_ratio, checkpoint.slices, where);
   } else if (mode == Mode::feedback) {

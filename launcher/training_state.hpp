@@ -61,6 +61,7 @@ struct TrainingState {
 
  private:
   StepOptions step_options_;
+  bool owes_from_before_ = false;  ///< what a run in mode feedback, which is resumed, has not sent
 
   void restore_debts(const Checkpoint& checkpoint, const std::string& where, int rank, int world_size);
   [[nodiscard]] StateDict debts(Communicator& communicator);

@@ -24,7 +24,7 @@ enum class ReduceWhat {
 };
 
 /// Where a step's time goes, in milliseconds of this rank. Their sum, without comm_ms, is the step without
-/// its data. On a GPU updates run on while the host waits, so more of them counts as exposed.
+/// its data and its plans. On a GPU updates run on while the host waits, so more of them counts as exposed.
 struct StepTimes {
   double gather_ms = 0;
   double forward_ms = 0;
