@@ -23,6 +23,14 @@ void ReducerConfig::validate() const {
   }
 }
 
+std::chrono::milliseconds parse_timeout(double seconds) {
+  if (!(seconds >= 0.001 && seconds <= 1e7)) {
+    throw Error(ErrorKind::usage, concat("timeout = ", seconds,
+                                         " s: expected at least 0.001 and at most 10000000 (--timeout)"));
+  }
+  return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
+}
+
 std::optional<ReduceTimes> end_round(AllreduceThread* thread, ReduceTimes alone, Clock::duration waited) {
   if (thread == nullptr) {
     return alone;

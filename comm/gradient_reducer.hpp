@@ -31,6 +31,9 @@ struct ReducerConfig {
   }
 };
 
+/// Of --timeout. Throws Error(usage) unless it is between a millisecond and 10 million seconds.
+[[nodiscard]] std::chrono::milliseconds parse_timeout(double seconds);
+
 /// What a step's reduction took on this rank.
 struct ReduceTimes {
   bool stop_requested = false;  ///< by any rank in begin(); the same on all ranks

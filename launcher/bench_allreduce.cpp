@@ -14,6 +14,7 @@
 #include "core/text.hpp"
 #include "launcher/consensus.hpp"
 #include "launcher/link_probe.hpp"
+#include "launcher/resolved_options.hpp"
 #include "launcher/slowest.hpp"
 #include "launcher/train_options.hpp"
 
@@ -31,9 +32,7 @@ struct AllreduceOptions {
   double timeout_s = 300;
   bool json = false;
 
-  [[nodiscard]] std::chrono::milliseconds timeout() const {
-    return std::chrono::milliseconds(static_cast<std::int64_t>(timeout_s * 1000));
-  }
+  [[nodiscard]] std::chrono::milliseconds timeout() const { return parse_timeout(timeout_s); }
 
   void validate() const {
     for (const auto& wire : wires) {
@@ -44,9 +43,10 @@ struct AllreduceOptions {
       throw Error(ErrorKind::usage, "--sizes: expected MB above 0, at most 100000");
     }
     validate_hierarchy(hierarchy);
-    if (repeats < 1 || warmup < 0 || !(timeout_s > 0)) {
-      throw Error(ErrorKind::usage, "--repeats and --timeout have to be positive, --warmup at least 0");
+    if (repeats < 1 || warmup < 0) {
+      throw Error(ErrorKind::usage, "--repeats has to be positive, --warmup at least 0");
     }
+    (void)timeout();
   }
 };
 
@@ -162,7 +162,8 @@ void print_header(const AllreduceOptions& options, int ranks) {
             << "algbw GB/s" << std::setw(12) << "busbw GB/s" << std::setw(14) << "busbw Mbit/s" << '\n';
 }
 
-ExitCode bench_allreduce(AllreduceOptions options, const MpiSession& session, MpiCommunicator& communicator) {
+ExitCode bench_allreduce(const CLI::App& command, AllreduceOptions options, const MpiSession& session,
+                         MpiCommunicator& communicator) {
   const int ranks = communicator.world_size();
   together(communicator, [&] {
     options.validate();
@@ -170,6 +171,7 @@ ExitCode bench_allreduce(AllreduceOptions options, const MpiSession& session, Mp
       throw Error(ErrorKind::usage, concat(ranks, " ranks: sums are checked for up to ", kMostExactRanks));
     }
   });
+  require_same_options(command, communicator);
   options.hierarchy = settle_hierarchy(communicator, options.hierarchy, options.timeout()).value;
   const bool speaks = session.rank() == 0;
   if (speaks && !options.json) {
@@ -214,11 +216,13 @@ void add_bench_allreduce(CLI::App& bench, Action& action) {
   command->add_option("--warmup", o->warmup, "AllReduces before them");
   command->add_option("--timeout", o->timeout_s, "Seconds after which one that does not end is an error");
   command->add_flag("--json", o->json, "One JSON object a line");
-  command->callback([o, &action] {
-    action = [o](Arguments arguments) {
+  command->callback([command, o, &action] {
+    action = [command, o](Arguments arguments) {
       choose_allreduce(parse_allreduce_algorithm(o->algorithm));
-      return on_all_ranks(arguments, [&](const MpiSession& session, MpiCommunicator& communicator,
-                                         const Log&) { return bench_allreduce(*o, session, communicator); });
+      return on_all_ranks(arguments,
+                          [&](const MpiSession& session, MpiCommunicator& communicator, const Log&) {
+                            return bench_allreduce(*command, *o, session, communicator);
+                          });
     };
   });
 }

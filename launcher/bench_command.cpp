@@ -67,6 +67,7 @@ ExitCode bench_step(CLI::App& command, BenchOptions& options, const MpiSession& 
     device = choose_device(parse_device_choice(options.step.device), session.local_rank());
     make_current(device);
   });
+  require_same_options(command, communicator);
   at::set_num_threads(options.step.threads > 0 ? options.step.threads : session.default_threads());
   const auto timeout = reducer_config(options.network, options.step).timeout;
   options.step.hierarchy = settle_hierarchy(communicator, options.step.hierarchy, timeout).value;

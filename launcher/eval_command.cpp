@@ -5,12 +5,14 @@
 #include <nlohmann/json.hpp>
 
 #include "core/device.hpp"
+#include "core/digest.hpp"
 #include "core/state_dict.hpp"
 #include "core/text.hpp"
 #include "launcher/checkpoint.hpp"
 #include "launcher/commands.hpp"
 #include "launcher/consensus.hpp"
 #include "launcher/evaluation.hpp"
+#include "launcher/resolved_options.hpp"
 #include "launcher/training_data.hpp"
 #include "models/weights.hpp"
 
@@ -51,6 +53,11 @@ struct EvalOptions {
       throw Error(ErrorKind::usage,
                   concat("batch_size = ", batch_size, ": expected at least 1 (--batch-size)"));
     }
+    if (image_size < 0) {
+      throw Error(ErrorKind::usage,
+                  concat("image_size = ", image_size, ": expected at least 0 (--image-size)"));
+    }
+    LoaderConfig{.threads = workers}.validate();
     (void)parse_precision(precision);
     (void)parse_device_choice(device);
   }
@@ -91,12 +98,13 @@ void print(const std::string& network, const Accuracy& accuracy, bool json) {
   }
 }
 
-ExitCode evaluate_file(const EvalOptions& options, const MpiSession& session, Communicator& communicator,
-                       const Log& log) {
+ExitCode evaluate_file(const CLI::App& command, const EvalOptions& options, const MpiSession& session,
+                       Communicator& communicator, const Log& log) {
+  together(communicator, [&] { options.validate(); });
+  require_same_options(command, communicator);
   TrainingData data;
   std::unique_ptr<LoadedNetwork> loaded;
   together(communicator, [&] {
-    options.validate();
     const at::Device device = choose_device(parse_device_choice(options.device), session.local_rank());
     make_current(device);
     if (options.checkpoint.empty()) {
@@ -105,11 +113,12 @@ ExitCode evaluate_file(const EvalOptions& options, const MpiSession& session, Co
       return;
     }
     loaded = load_network(options.checkpoint, device);
-    const std::int64_t image_size =
-        options.image_size > 0 ? options.image_size : loaded->manifest.image_size;
+    const std::int64_t image_size = options.image_size > 0 ? options.image_size : loaded->manifest.image_size;
     data = TrainingData::open(options.data, options.dataset, image_size);
     require_to_fit(*loaded, data, options);
   });
+  require_agreement(communicator, {{"weights", to_hex(loaded->network.weights_digest())},
+                                   {"validation data", to_hex(data.validation->fingerprint())}});
   at::set_num_threads(session.default_threads());
   const bool sampled = !loaded->plan.full();
   const auto wants = [&](const std::string& name) {
@@ -156,15 +165,16 @@ void add_eval_command(CLI::App& program, Action& action) {
                       "auto (the run's result), sampled, dense (the exact network), or both");
   command->add_option("--precision", o->precision, "fp32|bf16");
   command->add_option("--device", o->device, "auto|cpu|cuda");
-  command->add_option("--image-size", o->image_size, "Side of the image; 0: the run's, or of weights the dataset's own, or 224");
+  command->add_option("--image-size", o->image_size,
+                      "Side of the image; 0: the run's, or of weights the dataset's own, or 224");
   command->add_option("-b,--batch-size", o->batch_size, "Images a worker and step");
   command->add_option("-j,--workers", o->workers, "Loader threads a worker");
   command->add_flag("--json", o->json, "One JSON object a line");
-  command->callback([o, &action] {
-    action = [o](Arguments arguments) {
+  command->callback([command, o, &action] {
+    action = [command, o](Arguments arguments) {
       return on_all_ranks(arguments,
                           [&](const MpiSession& session, Communicator& communicator, const Log& log) {
-                            return evaluate_file(*o, session, communicator, log);
+                            return evaluate_file(*command, *o, session, communicator, log);
                           });
     };
   });

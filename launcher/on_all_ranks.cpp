@@ -14,8 +14,10 @@ namespace {
 void keep_freed_memory() {
 #ifdef __GLIBC__
   constexpr int kLimit = 1 << 30;
-  mallopt(M_MMAP_THRESHOLD, kLimit);
-  mallopt(M_TRIM_THRESHOLD, kLimit);
+  constexpr int kMostOfOldOnes = 32 << 20;  // of glibc's before 2.36
+  if (mallopt(M_MMAP_THRESHOLD, kLimit) == 1 || mallopt(M_MMAP_THRESHOLD, kMostOfOldOnes) == 1) {
+    mallopt(M_TRIM_THRESHOLD, kLimit);
+  }
 #endif
 }
 

@@ -12,7 +12,17 @@ std::string value_of(const CLI::Option& option) {
   if (option.get_expected_max() == 0) {  // a flag
     return option.count() > 0 && option.as<bool>() ? "true" : "false";
   }
-  return option.count() > 0 ? option.results().back() : option.get_default_str();
+  if (option.count() == 0) {
+    return option.get_default_str();
+  }
+  if (option.get_expected_max() == 1) {
+    return option.results().back();
+  }
+  std::string list;
+  for (const std::string& item : option.results()) {
+    list += (list.empty() ? "" : ",") + item;
+  }
+  return list;
 }
 
 bool is_bare(const std::string& value) {
@@ -30,6 +40,15 @@ Facts resolved_options(const CLI::App& command) {
     }
   }
   return facts;
+}
+
+void require_same_options(const CLI::App& command, Communicator& communicator) {
+  Facts facts = resolved_options(command);
+  for (const char* option :
+       {"--workers", "--data", "--checkpoint", "--weights", "--threads", "--run-dir", "--progress"}) {
+    facts.erase(option);
+  }
+  require_agreement(communicator, facts);
 }
 
 std::string config_text(const CLI::App& command) {

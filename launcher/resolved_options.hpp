@@ -13,6 +13,10 @@ namespace slicereduce {
 /// Every option of a parsed subcommand with the value in force, given or default, as text.
 [[nodiscard]] Facts resolved_options(const CLI::App& command);
 
+/// Collective. Throws SharedError(disagreement) unless all ranks were given the same options, but for those
+/// that may differ without harm: folders, files to read, threads and what is shown.
+void require_same_options(const CLI::App& command, Communicator& communicator);
+
 /// The same as a section of a TOML file that --config reads.
 [[nodiscard]] std::string config_text(const CLI::App& command);
 

@@ -51,13 +51,6 @@ std::uint64_t agree_on_seed(const TrainOptions& options, const std::optional<std
   return seed;
 }
 
-/// Options that may differ between ranks without harm.
-void drop_local_options(Facts& facts) {
-  for (const char* option : {"--workers", "--data", "--threads", "--run-dir", "--progress"}) {
-    facts.erase(option);
-  }
-}
-
 /// Collective. The options of the run that is resumed; nothing where none is.
 ChosenOptions options_to_resume(const std::optional<std::filesystem::path>& resume,
                                 Communicator& communicator) {
@@ -141,9 +134,8 @@ ExitCode train(CLI::App& command, TrainOptions& options, const MpiSession& sessi
     request.device = choose_device(parse_device_choice(options.step.device), session.local_rank());
     make_current(request.device);
   });
-  Facts facts = resolved_options(command);
-  drop_local_options(facts);
-  require_agreement(communicator, facts);  // before a seed or a file is chosen by options that may differ
+  require_same_options(command,
+                       communicator);  // before a seed or a file is chosen by options that may differ
 
   at::set_num_threads(options.step.threads > 0 ? options.step.threads : session.default_threads());
   request.resume = checkpoint_to_resume(options, communicator, log);

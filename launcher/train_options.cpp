@@ -25,6 +25,12 @@ void at_least(double value, double least, const std::string& name, const std::st
   }
 }
 
+void between(double value, double least, double most, const std::string& name, const std::string& option) {
+  if (!(value >= least && value <= most)) {
+    refuse(concat(name, " = ", value), concat("at least ", least, " and at most ", most), option);
+  }
+}
+
 void above_zero(double value, const std::string& name, const std::string& option) {
   if (!(value > 0) || std::isinf(value)) {
     refuse(concat(name, " = ", value), "a number above 0", option);
@@ -52,7 +58,6 @@ void NetworkOptions::validate() const {
 }
 
 void NetworkOptions::validate(Mode used) const {
-  sampling(used).validate();
   constexpr double kRounding = 0.1;  // 0.33 means a third
   constexpr double kLeast = 1.0 / 1024;
   if (!(slice_output_ratio >= kLeast && slice_output_ratio <= 1) ||
@@ -60,6 +65,7 @@ void NetworkOptions::validate(Mode used) const {
     refuse(concat("slice_output_ratio = ", slice_output_ratio), "1, 1/2, 1/3 and so on to 1/1024",
            "--slice-output-ratio");
   }
+  sampling(used).validate();
   if (used == Mode::feedback && !make_sampler(sampling(used).sampler)->counts_draws()) {
     refuse(concat("'", sampler, "' may never send what it does not choose, in mode feedback"),
            "auto, aged or cyclic", "--sampler");
@@ -84,8 +90,8 @@ Layout NetworkOptions::layout(std::int64_t in_channels, std::int64_t num_classes
 }
 
 void StepOptions::validate() const {
-  at_least(static_cast<double>(batch_size), 1, "batch_size", "--batch-size");
-  at_least(static_cast<double>(accumulate), 1, "accumulate", "--accumulate");
+  between(static_cast<double>(batch_size), 1, 1e6, "batch_size", "--batch-size");
+  between(static_cast<double>(accumulate), 1, 1e6, "accumulate", "--accumulate");
   above_zero(lr, "lr", "--lr");
   sgd.validate();
   if (!(label_smoothing >= 0 && label_smoothing < 1)) {
@@ -98,8 +104,8 @@ void StepOptions::validate() const {
   above_zero(bucket_mb, "bucket_mb", "--bucket-mb");
   one_of(overlap, {"on", "off"}, "--overlap");
   validate_hierarchy(hierarchy);
-  above_zero(timeout_s, "timeout", "--timeout");
-  at_least(threads, 0, "threads", "--threads");
+  (void)parse_timeout(timeout_s);
+  between(threads, 0, 4096, "threads", "--threads");
 }
 
 void TrainOptions::validate() const {
@@ -115,12 +121,13 @@ void TrainOptions::validate() const {
   }
   network.validate();
   step.validate();
+  reducer_config(network, step).validate();
   one_of(dataset, {"auto", "imagefolder", "cifar10", "mnist"}, "--dataset");
   at_least(static_cast<double>(image_size), 0, "image_size", "--image-size");
-  at_least(workers, 0, "workers", "--workers");
-  at_least(static_cast<double>(epochs), 1, "epochs", "--epochs");
-  at_least(static_cast<double>(steps), 0, "steps", "--steps");
-  at_least(warmup_epochs, 0, "warmup_epochs", "--warmup-epochs");
+  between(workers, 0, 1024, "workers", "--workers");
+  between(static_cast<double>(epochs), 1, 1e6, "epochs", "--epochs");
+  between(static_cast<double>(steps), 0, 1e12, "steps", "--steps");
+  between(warmup_epochs, 0, 1e6, "warmup_epochs", "--warmup-epochs");
   one_of(schedule, {"cosine", "step", "constant"}, "--schedule");
   (void)parse_ratio_schedule(ratio_schedule);
   for (const Mode mode : {Mode::compact, Mode::feedback, Mode::dense}) {
@@ -204,7 +211,7 @@ ReducerConfig reducer_config(const NetworkOptions& network, const StepOptions& s
           .first_bucket_bytes = buckets.first_bytes,
           .last_bucket_bytes = buckets.last_bytes,
           .overlap = step.overlap == "on",
-          .timeout = std::chrono::milliseconds(static_cast<std::int64_t>(step.timeout_s * 1000))};
+          .timeout = parse_timeout(step.timeout_s)};
 }
 
 TrainingStepConfig training_step_config(const StepOptions& step) {

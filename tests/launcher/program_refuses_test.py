@@ -69,6 +69,16 @@ class BadInput(ProgramTest):
         self.assertEqual(result.returncode, 2, result.stderr)
         self.assertIn("--hierarchy: 'off' on rank 1; 'on' on rank 0", result.stderr)
 
+    def test_benchmarks_started_with_different_options(self) -> None:
+        for command, option, values in (
+            (("step", "--arch", "resnet20", "--image-size", "16"), "--steps", ("2", "3")),
+            (("allreduce", "--repeats", "1"), "--sizes", ("0.01,0.1", "0.02,0.1")),
+        ):
+            one, other = ([PROGRAM, "bench", *command, option, value] for value in values)
+            result = run([*mpirun(1), *one, ":", "-np", "1", *other])
+            self.assertEqual(result.returncode, 2, result.stderr)
+            self.assertIn(f"{option}: '{values[0]}' on rank 0; '{values[1]}' on rank 1", result.stderr)
+
     def test_ranks_with_different_data(self) -> None:
         other_data = self.folder / "other"
         other_data.mkdir()

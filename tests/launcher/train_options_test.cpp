@@ -8,6 +8,7 @@
 
 #include "core/error.hpp"
 #include "launcher/resolved_options.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace slicereduce {
 namespace {
@@ -43,9 +44,14 @@ TEST(TrainOptions, NameTheOptionThatIsWrong) {
   expect_refused([](auto& o) { o.step.bucket_mb = 0; }, "--bucket-mb");
   expect_refused([](auto& o) { o.step.overlap = "yes"; }, "--overlap");
   expect_refused([](auto& o) { o.step.timeout_s = 0; }, "--timeout");
+  expect_refused([](auto& o) { o.step.timeout_s = 1e10; }, "--timeout");
+  expect_refused([](auto& o) { o.step.bucket_mb = 1e-7; }, "--bucket-mb");
+  expect_refused([](auto& o) { o.step.threads = 1'000'000; }, "--threads");
+  expect_refused([](auto& o) { o.step.batch_size = 1LL << 40; }, "--batch-size");
   expect_refused([](auto& o) { o.dataset = "svhn"; }, "--dataset");
   expect_refused([](auto& o) { o.workers = -1; }, "--workers");
   expect_refused([](auto& o) { o.epochs = 0; }, "--epochs");
+  expect_refused([](auto& o) { o.epochs = 1LL << 60; }, "--epochs");
   expect_refused([](auto& o) { o.schedule = "linear"; }, "--schedule");
   expect_refused([](auto& o) { o.keep = 0; }, "--keep");
   expect_refused([](auto& o) { o.log_every = 0; }, "--log-every");
@@ -90,6 +96,10 @@ TEST(TrainOptions, RefuseWhatFeedbackCannotDo) {
   }());
   expect_refused(feedback([](auto& o) { o.network.sampler = "topk"; }), "--sampler");
   expect_refused(feedback([](auto& o) { o.step.reduce = "dense"; }), "--reduce");
+  for (const double ratio : {0.0, -1.0, 3.0, 0.4, std::nan("")}) {
+    expect_refused(feedback([ratio](auto& o) { o.network.slice_output_ratio = ratio; }),
+                   "--slice-output-ratio");
+  }
   expect_refused([](auto& o) { o.network.slice_output_ratio = 0.5; }, "--slice-output-ratio");
   EXPECT_NO_THROW([] {
     TrainOptions options;
@@ -132,7 +142,8 @@ TEST(ConfigText, IsReadBackByConfig) {
       parse({"train", "--data", "/some where", "--lr", "0.3", "--nesterov", "-b", "17", "--wire", "bf16",
              "--seed", "18446744073709551615", "--ratio-schedule", "0:0.5,80:1.0"},
             options);
-  const std::string path = ::testing::TempDir() + "config_text.toml";
+  const testing::TemporaryFolder folder;
+  const std::string path = folder.path() / "config.toml";
   std::ofstream(path) << text;
   TrainOptions again;
   EXPECT_EQ(parse({"train", "--config", path}, again), text);
