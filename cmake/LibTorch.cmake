@@ -4,8 +4,8 @@
 # toolkit is absent, and it links libtorch_cuda into programs that only need the CPU.
 #
 # In:  CMAKE_PREFIX_PATH (a LibTorch of the user's own, either its root or its share/cmake), then ${repo}/.venv
-# Out: slicereduce::libtorch, and SLICEREDUCE_TORCH_ROOT
-include_guard(GLOBAL)
+# Out: slicereduce::libtorch, and SLICEREDUCE_TORCH_ROOT. Imported targets belong to a folder, so this may be included
+# by several.
 
 function(slicereduce_find_libtorch out)
   set(candidates)

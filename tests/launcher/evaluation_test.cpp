@@ -61,12 +61,14 @@ TEST(Evaluate, TopFiveHoldsTopOne) {
 TEST(AverageStatistics, IsTheMeanOverRanks) {
   run_ranks(3, [](Communicator& communicator) {
     NormStatistics statistics = NormStatistics::initial(layout_of("resnet20"));
-    for (auto& mean : statistics.mean) {
-      mean.fill_(communicator.rank());
+    for (std::size_t i = 0; i < statistics.mean.size(); ++i) {
+      statistics.mean[i].fill_(communicator.rank());
+      statistics.variance[i].fill_(10 * communicator.rank());
     }
     average_statistics(statistics, communicator);
-    for (const auto& mean : statistics.mean) {
-      EXPECT_TRUE(at::equal(mean, at::ones_like(mean)));  // of 0, 1 and 2
+    for (std::size_t i = 0; i < statistics.mean.size(); ++i) {
+      EXPECT_TRUE(at::equal(statistics.mean[i], at::ones_like(statistics.mean[i])));  // of 0, 1 and 2
+      EXPECT_TRUE(at::equal(statistics.variance[i], at::full_like(statistics.variance[i], 10)));
     }
   });
 }

@@ -139,8 +139,8 @@ TEST(ErrorFeedback, BringsGradientsOfAnotherOrderIntoMemoryOrder) {
   const PlacedPlan plan(random.random_plan(0), at::kCPU);
   const auto& shape = random.parameters[0].shape;
   const auto compact = shape.compact_sizes(plan.plan());
-  for (const auto& [first, second] : {std::pair(shape.sizes, shape.sizes), std::pair(compact, compact),
-                                      std::pair(shape.sizes, compact)}) {
+  for (const auto& [first, second] :
+       {std::pair(shape.sizes, shape.sizes), std::pair(compact, compact), std::pair(shape.sizes, compact)}) {
     ErrorFeedback feedback(1);
     ErrorFeedback same(1);
     for (const auto& sizes : {first, second}) {
