@@ -26,9 +26,9 @@ class ErrorFeedback {
   explicit ErrorFeedback(std::size_t parameters) : owed_(parameters), returned_(parameters) {}
 
   /// What `placed` keeps of owed + `gradient`, fp32, of compact sizes, in memory order; it is then no longer
-  /// owed, and the rest of `gradient` is. `gradient`: of the parameter's dense sizes, or of compact ones (then
-  /// it is all taken); in any order; float or bfloat16; undefined where there is nothing new. It belongs to this from now on. Throws
-  /// Error(invariant) for other sizes.
+  /// owed, and the rest of `gradient` is. `gradient`: of the parameter's dense sizes, or of compact ones
+  /// (then it is all taken); in any order; float or bfloat16; undefined where there is nothing new. It
+  /// belongs to this from now on. Throws Error(invariant) for other sizes.
   [[nodiscard]] at::Tensor take(std::size_t parameter, const ParameterShape& shape, const PlacedPlan& placed,
                                 const at::Tensor& gradient);
 

@@ -8,9 +8,9 @@
 namespace slicereduce {
 
 // Weights, their gradients and whatever belongs to them lie in memory as rows x taps x columns: a convolution
-// [O, I, kh, kw] as O x (kh kw) x I, which PyTorch calls channels_last; all else contiguous. It is the order in
-// which PyTorch's convolutions of channels_last images read weights and return gradients: contiguous ones they
-// copy. (What oneDNN reorders for itself, it reorders in either case.)
+// [O, I, kh, kw] as O x (kh kw) x I, which PyTorch calls channels_last; all else contiguous. It is the order
+// in which PyTorch's convolutions of channels_last images read weights and return gradients: contiguous ones
+// they copy. (What oneDNN reorders for itself, it reorders in either case.)
 
 /// Of a tensor of these sizes.
 [[nodiscard]] at::MemoryFormat memory_format_of(at::IntArrayRef sizes);

@@ -5,9 +5,13 @@ and prints the tables of the lines that are there: docs/benchmarks.md is made of
 """
 
 import argparse
+import functools
 import json
 import math
+import platform
+import re
 import statistics
+import subprocess
 from collections.abc import Iterable
 from operator import itemgetter
 from pathlib import Path
@@ -41,9 +45,23 @@ def read(path: Path) -> list[dict]:
 
 
 def append(path: Path | None, line: dict) -> None:
+    """A new line, with where it was made and by which commit."""
     if path is not None:
-        with path.open("a") as raw:
-            raw.write(json.dumps(line) + "\n")
+        copy(path, line | provenance())
+
+
+def copy(path: Path, line: dict) -> None:
+    with path.open("a") as raw:
+        raw.write(json.dumps(line) + "\n")
+
+
+@functools.cache
+def provenance() -> dict[str, str]:
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    described = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    names = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    processors = f"{len(names)} x {names[0]}" if names else platform.machine()
+    return {"commit": described or "unknown", "machine": f"{processors}, Linux {platform.release()}"}
 
 
 def grouped(lines: Iterable[dict], *keys: str) -> dict:
