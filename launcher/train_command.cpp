@@ -134,8 +134,8 @@ ExitCode train(CLI::App& command, TrainOptions& options, const MpiSession& sessi
     request.device = choose_device(parse_device_choice(options.step.device), session.local_rank());
     make_current(request.device);
   });
-  require_same_options(command,
-                       communicator);  // before a seed or a file is chosen by options that may differ
+  // Before a seed or a file is chosen by options that may differ.
+  require_same_options(command, communicator);
 
   at::set_num_threads(options.step.threads > 0 ? options.step.threads : session.default_threads());
   request.resume = checkpoint_to_resume(options, communicator, log);

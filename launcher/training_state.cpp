@@ -73,7 +73,7 @@ TrainingState::TrainingState(const TrainOptions& options, std::int64_t in_channe
 
 StepPlans TrainingState::plans(std::int64_t step, Mode mode_of_step, double ratio) {
   // A compact network has no place for what is owed of the channels that it leaves out: one exact step pays.
-  const bool owes = mode == Mode::feedback || std::exchange(owes_from_before_, false);
+  const bool owes = std::exchange(owes_from_before_, false) || mode == Mode::feedback;
   const bool pays = owes && mode_of_step == Mode::compact;
   mode = pays ? Mode::dense : mode_of_step;
   const auto at = static_cast<std::uint64_t>(step);

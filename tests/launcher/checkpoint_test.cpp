@@ -121,6 +121,12 @@ TEST(TrainingState, RestoresEveryRanksDebtsAndTurns) {
                   at::equal(restored.memory->owed()[p], used.memory->owed()[p]));
     }
   }
+  // A run that goes on in mode feedback pays once when it changes to compact, as one that never stopped.
+  TrainingState changing(feedback_options(), 3, 10);
+  changing.restore(checkpoint, "a.ckpt", 0, 2);
+  EXPECT_FALSE(changing.plans(5, Mode::feedback, 0.25).slices == nullptr);
+  EXPECT_TRUE(changing.plans(6, Mode::compact, 0.5).network.full());
+  EXPECT_FALSE(changing.plans(7, Mode::compact, 0.5).network.full());
   // Three ranks share what two owed, and a run in another mode pays it.
   TrainingState third(tiny_options(1), 3, 10);
   third.restore(checkpoint, "a.ckpt", 2, 3);
