@@ -60,6 +60,7 @@ struct SlotShape {
   std::int64_t whole_columns = 0;
   std::span<const std::int32_t> kept;
   std::int64_t groups = 1;
+  bool as_it_is = false;  ///< no approximation of it is to be sent, whatever the reducer
 
   [[nodiscard]] std::int64_t numel() const { return rows * columns; }
 };

@@ -44,11 +44,13 @@ struct StepCompute {
 
 /// A step whose buckets go out one after the other, each as soon as it is ready: `allreduce_s(bytes)` tells
 /// the time of one AllReduce. Updates come after all of them: they could start with the first, but where the
-/// link is what a step waits for, buckets share it and come back nearly together.
+/// link is what a step waits for, buckets share it and come back nearly together. `agreement_s`: of what
+/// ranks have to agree on first, from the step's start.
 template <typename AllreduceTime>
 [[nodiscard]] double step_s(const StepCompute& compute, std::span<const BucketLoad> buckets,
-                            const AllreduceTime& allreduce_s) {
-  double wire_free_s = 0;  // since backward began
+                            const AllreduceTime& allreduce_s, double agreement_s = 0) {
+  // Since backward began.
+  double wire_free_s = agreement_s > compute.before_s ? agreement_s - compute.before_s : 0;
   for (const BucketLoad& bucket : buckets) {
     const double starts_s = bucket.ready * compute.backward_s;
     wire_free_s = starts_s > wire_free_s ? starts_s : wire_free_s;

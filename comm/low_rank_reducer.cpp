@@ -124,7 +124,7 @@ void LowRankReducer::lay_out(std::span<const SlotShape> shapes) {
   for (std::size_t s = 0; s < shapes.size(); ++s) {
     const SlotShape& shape = shapes[s];
     require_kept_to_fit(shape);
-    const std::int64_t rank = low_rank_.rank_of(shape.rows, shape.columns);
+    const std::int64_t rank = shape.as_it_is ? 0 : low_rank_.rank_of(shape.rows, shape.columns);
     left = after(left, rank > 0 ? rank * shape.rows : shape.numel());
     right = after(right, rank * shape.columns);
     const std::size_t bucket = whole.slots[s].bucket;

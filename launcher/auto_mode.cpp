@@ -7,6 +7,7 @@
 #include <cmath>
 #include <iomanip>
 #include <numeric>
+#include <set>
 
 #include "comm/in_process.hpp"
 #include "comm/wire.hpp"
@@ -158,10 +159,30 @@ std::string describe(const Link& link) {
 }
 
 std::string describe_times(const Candidate& candidate) {
-  const std::string measured =
-      candidate.measured_ms > 0 ? concat(", measured ", milliseconds(candidate.measured_ms)) : "";
-  return concat("auto: ", candidate.describe(), ": predicted ", milliseconds(candidate.predicted_ms),
-                measured);
+  std::string text = concat("auto: ", candidate.describe(), ":");
+  if (candidate.predicted_ms > 0) {
+    text += concat(" predicted ", milliseconds(candidate.predicted_ms));
+  }
+  if (candidate.measured_ms > 0) {
+    text += concat(candidate.predicted_ms > 0 ? "," : "", " measured ", milliseconds(candidate.measured_ms));
+  }
+  return text;
+}
+
+/// Collective. Runs those at `places`, in turn, and keeps the better of two times: what disturbs a machine
+/// for a while must not decide for the whole run. The fastest of them, as rank 0 sees it.
+std::size_t run_in_turn(std::vector<Candidate>& candidates, std::span<const std::size_t> places,
+                        const InputShape& input, at::Device device, Communicator& communicator) {
+  constexpr int kRounds = 2;
+  for (int round = 0; round < kRounds; ++round) {
+    for (const std::size_t place : places) {
+      double& best_ms = candidates[place].measured_ms;
+      const double ms = measured_ms(candidates[place], input, device, communicator);
+      best_ms = round == 0 ? ms : std::min(best_ms, ms);
+    }
+  }
+  const auto found = static_cast<std::size_t>(&most_exact_of_fastest(candidates) - candidates.data());
+  return agreed({found}, communicator).front();
 }
 
 }  // namespace
@@ -215,6 +236,24 @@ Candidate with_best_wire(Candidate candidate, const TrainOptions& options, const
   return exact.predicted_ms <= kNextToNothing * narrow.predicted_ms ? exact : narrow;
 }
 
+std::vector<Candidate> with_other_settings(const Candidate& candidate, const TrainOptions& options) {
+  std::vector<std::string> wires{candidate.network.wire};
+  if (options.network.wire == "fp32") {
+    wires = {"fp32", "bf16"};
+  }
+  std::vector<Candidate> all;
+  for (const std::string& wire : wires) {
+    for (const double bucket_mb : std::set{candidate.step.bucket_mb, StepOptions{}.bucket_mb}) {
+      Candidate other = candidate;
+      other.network.wire = wire;
+      other.step.bucket_mb = bucket_mb;
+      other.predicted_ms = 0;
+      all.push_back(other);
+    }
+  }
+  return all;
+}
+
 const Candidate& most_exact_of_fastest(std::span<const Candidate> candidates) {
   constexpr double kAsFast = 1.03;
   double best_ms = INFINITY;
@@ -242,20 +281,20 @@ ModeChoice choose_mode(const TrainOptions& options, const InputShape& input, at:
   }
   agree_on_settings(candidates, communicator);
   const std::vector<std::size_t> places = agreed(worth_a_run(candidates), communicator);
-  // In turn, the better of two: what disturbs a machine for a while must not decide for the whole run.
-  constexpr int kRounds = 2;
-  for (int round = 0; round < kRounds; ++round) {
-    for (const std::size_t place : places) {
-      double& best_ms = candidates[place].measured_ms;
-      const double ms = measured_ms(candidates[place], input, device, communicator);
-      best_ms = round == 0 ? ms : std::min(best_ms, ms);
-    }
+  const std::size_t fastest = run_in_turn(candidates, places, input, device, communicator);
+  std::vector<Candidate> settings{candidates[fastest]};
+  std::size_t best = 0;
+  if (communicator.world_size() > 1) {
+    settings = with_other_settings(candidates[fastest], options);
+    std::vector<std::size_t> all(settings.size());
+    std::iota(all.begin(), all.end(), 0U);
+    best = run_in_turn(settings, all, input, device, communicator);
   }
-  const auto found = static_cast<std::size_t>(&most_exact_of_fastest(candidates) - candidates.data());
-  const Candidate& chosen = candidates[agreed({found}, communicator).front()];
+  const Candidate& chosen = settings[best];
   ModeChoice choice{.options = chosen.chosen(), .reasons = {}};
   if (communicator.world_size() > 1) {
     choice.reasons.push_back(describe(link));
+    candidates.insert(candidates.end(), settings.begin(), settings.end());
   }
   for (const Candidate& candidate : candidates) {
     choice.reasons.push_back(describe_times(candidate));

@@ -48,6 +48,11 @@ struct InputShape {
                                        const InputShape& input, const StepCompute& compute, const Link& link,
                                        int ranks);
 
+/// `candidate` with the wires and bucket sizes that a model, which knows no processor, may have judged wrong:
+/// itself, bf16 where `options` leaves that open, and --bucket-mb's default; the most exact first.
+[[nodiscard]] std::vector<Candidate> with_other_settings(const Candidate& candidate,
+                                                         const TrainOptions& options);
+
 /// Of those that were run, the fastest; a more exact one, which is further ahead in the list, where it is as
 /// fast to within 3 %.
 [[nodiscard]] const Candidate& most_exact_of_fastest(std::span<const Candidate> candidates);
@@ -59,7 +64,8 @@ struct ModeChoice {
 
 /// Collective. How to run `options`, with --mode auto, on these ranks and their network: each rank times a
 /// few steps alone by each candidate, all of them time the link, the model tells the best of them, and those
-/// are run. The same on all ranks. The training's own state isn't touched.
+/// are run; then the fastest with other wires and buckets. The same on all ranks. The training's own state
+/// isn't touched.
 [[nodiscard]] ModeChoice choose_mode(const TrainOptions& options, const InputShape& input, at::Device device,
                                      Communicator& communicator, const Log& log);
 

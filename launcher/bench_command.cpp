@@ -85,23 +85,26 @@ ExitCode bench_step(CLI::App& command, BenchOptions& options, const MpiSession& 
     return timing.quantile_of_ranks(name, q, communicator);
   };
   const double step_ms = of_slowest("step_ms");
-  nlohmann::ordered_json json{{"arch", options.network.arch},
-                              {"mode", options.network.mode},
-                              {"device", c10::DeviceTypeName(device.type(), /*lower_case=*/true)},
-                              {"sample_ratio", options.network.ratio(parse_mode(options.network.mode))},
-                              {"slice_output_ratio", options.network.slice_output_ratio},
-                              {"reduce", options.step.reduce},
-                              {"bucket_mb", options.step.bucket_mb},
-                              {"hierarchy", options.step.hierarchy},
-                              {"precision", options.step.precision},
-                              {"wire", options.network.wire},
-                              {"world_size", communicator.world_size()},
-                              {"threads", at::get_num_threads()},
-                              {"batch_size", options.step.batch_size},
-                              {"accumulate", options.step.accumulate},
-                              {"image_size", options.image_size},
-                              {"steps", options.steps},
-                              {"step_ms", step_ms}};
+  nlohmann::ordered_json json{
+      {"arch", options.network.arch},
+      {"mode", options.network.mode},
+      {"device", c10::DeviceTypeName(device.type(), /*lower_case=*/true)},
+      {"sample_ratio", options.network.ratio(parse_mode(options.network.mode))},
+      {"slice_output_ratio", options.network.slice_output_ratio},
+      {"reduce", options.step.reduce},
+      {"powersgd_rank", options.step.reduce == "powersgd" ? options.step.powersgd_rank : 0},
+      {"overlap", options.step.overlap},
+      {"bucket_mb", options.step.bucket_mb},
+      {"hierarchy", communicator.has_levels() ? options.step.hierarchy : "off"},
+      {"precision", options.step.precision},
+      {"wire", options.network.wire},
+      {"world_size", communicator.world_size()},
+      {"threads", at::get_num_threads()},
+      {"batch_size", options.step.batch_size},
+      {"accumulate", options.step.accumulate},
+      {"image_size", options.image_size},
+      {"steps", options.steps},
+      {"step_ms", step_ms}};
   json["step_ms_p10"] = of_slowest("step_ms", 0.1);
   json["step_ms_p90"] = of_slowest("step_ms", 0.9);
   for (const char* part : kStepParts) {

@@ -21,7 +21,14 @@ Sending ddp_sending(double bucket_mb) {
   constexpr std::int64_t kFirst = 1LL << 19;
   return {.wire = WireType::bf16,
           .capacity = {.bytes = bytes, .first_bytes = std::min(bytes, kFirst), .last_bytes = 2},
-          .dense = true};
+          .dense = true,
+          .agrees = false};
+}
+
+/// What a ring of all ranks, whatever their nodes, is as slow as.
+Link slowest_hop(const Cluster& cluster, std::int64_t ranks) {
+  return ranks > cluster.ranks_per_node ? cluster.link
+                                        : Link{.bytes_per_s = cluster.node_bytes_per_s, .latency_s = 0};
 }
 
 double milliseconds(const nlohmann::json& line, const std::string& key, const std::filesystem::path& path) {
@@ -92,7 +99,11 @@ std::vector<BucketLoad> bucket_loads(std::span<const LayerCost> layers, const Se
 double predict_step_ms(std::span<const LayerCost> layers, const Sending& sending, const StepCompute& compute,
                        const Cluster& cluster, std::int64_t ranks) {
   const auto buckets = bucket_loads(layers, sending);
-  return 1e3 * step_s(compute, buckets, [&](double bytes) { return allreduce_s(bytes, ranks, cluster); });
+  constexpr double kAgreementBytes = 24;
+  const double agreement_s =
+      sending.agrees ? ring_allreduce_s(kAgreementBytes, ranks, slowest_hop(cluster, ranks)) : 0;
+  const auto time = [&](double bytes) { return allreduce_s(bytes, ranks, cluster); };
+  return 1e3 * step_s(compute, buckets, time, agreement_s);
 }
 
 BestBucket best_bucket(std::span<const LayerCost> layers, Sending sending, const StepCompute& compute,
@@ -110,9 +121,9 @@ std::vector<StepPrediction> predict_steps(std::span<const LayerCost> layers, con
                                           const StepCompute& ours, const StepCompute& dense,
                                           const Cluster& cluster, std::span<const std::int64_t> world_sizes,
                                           double bucket_mb) {
-  const Cluster one_ring{.link = cluster.link};
   std::vector<StepPrediction> predictions;
   for (const std::int64_t ranks : world_sizes) {
+    const Cluster one_ring{.link = slowest_hop(cluster, ranks)};
     const BestBucket best =
         bucket_mb > 0
             ? BestBucket{.mb = bucket_mb, .step_ms = predict_step_ms(layers, sending, ours, cluster, ranks)}

@@ -29,6 +29,7 @@ struct Sending {
   bool dense = false;  ///< all of every layer, whatever a plan leaves
   std::int64_t microbatches = 1;
   bool overlaps = true;  ///< else all goes out after backward
+  bool agrees = true;    ///< on the step's plan, by a ring of all ranks, before anything goes out
 };
 
 /// The buckets of a step: layers from last to first, ready as backward has done their share of the
@@ -59,7 +60,7 @@ struct StepPrediction {
 };
 
 /// What a step takes with each number of workers, in buckets of `bucket_mb`, or of the best size where that
-/// is 0. DDP has its best size too, and one ring of all workers.
+/// is 0. DDP has its best size too, and one ring of all workers, as slow as its slowest hop.
 [[nodiscard]] std::vector<StepPrediction> predict_steps(std::span<const LayerCost> layers,
                                                         const Sending& sending, const StepCompute& ours,
                                                         const StepCompute& dense, const Cluster& cluster,

@@ -2,6 +2,7 @@
 
 #include <ATen/ops/empty_like.h>
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -73,18 +74,21 @@ TrainingState::TrainingState(const TrainOptions& options, std::int64_t in_channe
 
 StepPlans TrainingState::plans(std::int64_t step, Mode mode_of_step, double ratio) {
   // A compact network has no place for what is owed of the channels that it leaves out: one exact step pays.
-  const bool owes = std::exchange(owes_from_before_, false) || mode == Mode::feedback;
-  const bool pays = owes && mode_of_step == Mode::compact;
+  const bool pays = mode != Mode::compact && mode_of_step == Mode::compact && is_in_debt();
   mode = pays ? Mode::dense : mode_of_step;
   const auto at = static_cast<std::uint64_t>(step);
   const Plan& kept = planner.plan(at, mode == Mode::compact ? ratio : 1.0, sgd.norms());
   if (mode != Mode::feedback) {
-    return {.network = kept};
+    return {.network = kept, .pays = pays};
   }
   Planner& cutter = slices->planner;
   const auto norms = cutter.is_due(at, ratio) ? sgd.norms(slices->layout.sites, slices->parameters)
                                               : std::vector<std::vector<float>>(slices->layout.sites.size());
   return {.network = kept, .slices = &cutter.plan(at, ratio, norms)};
+}
+
+bool TrainingState::is_in_debt() {
+  return memory && std::ranges::any_of(memory->owed(), [](const at::Tensor& owed) { return owed.defined(); });
 }
 
 double TrainingState::ratio() const {
@@ -122,7 +126,6 @@ void TrainingState::restore(const Checkpoint& checkpoint, const std::string& whe
   load_statistics(network, network.statistics(), checkpoint.statistics, where);
   load_planner(planner, saved.ratio, checkpoint.channels, where);
   mode = parse_mode(saved.mode);
-  owes_from_before_ = mode == Mode::feedback;
   if (slices) {
     load_planner(slices->planner, saved.slice_ratio, checkpoint.slices, where);
   } else if (mode == Mode::feedback) {

@@ -61,8 +61,9 @@ struct TrainingState {
 
  private:
   StepOptions step_options_;
-  bool owes_from_before_ = false;  ///< what a run in mode feedback, which is resumed, has not sent
 
+  /// The same on all ranks: what is owed follows from plans, which they share.
+  [[nodiscard]] bool is_in_debt();
   void restore_debts(const Checkpoint& checkpoint, const std::string& where, int rank, int world_size);
   [[nodiscard]] StateDict debts(Communicator& communicator);
 };

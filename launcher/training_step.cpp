@@ -125,6 +125,7 @@ void TrainingStep::begin_reduction(const StepPlans& plans, bool wants_stop) {
   std::vector<SlotShape> slots(cut_.size());
   for (std::size_t p = 0; p < cut_.size(); ++p) {
     slots[slot(p)] = slot_shape(cut_[p].shape, sent_.plan());
+    slots[slot(p)].as_it_is = plans.pays;
   }
   const std::array digests{plans.network.digest(), sent_.plan().digest()};
   reducer_.begin(slots, digest_of(std::as_bytes(std::span(digests))), wants_stop);
@@ -202,7 +203,7 @@ void TrainingStep::update_slots(std::size_t begin, std::size_t end, const StepPl
     means.push_back(reducer_.mean(slot(p)));
   }
   sgd_.update(first, cut_.subspan(first, means.size()), sent_, means, lr);
-  const bool owes = reducer_.loses() && (config_.owes_losses || plans.slices != nullptr);
+  const bool owes = reducer_.loses() && !plans.pays && (config_.owes_losses || plans.slices != nullptr);
   for (std::size_t i = 0; i < means.size() && feedback_ && owes; ++i) {
     owe_what_was_lost(first + i, means[i]);
   }

@@ -53,6 +53,9 @@ struct TrainingStepConfig {
 struct StepPlans {
   const Plan& network;           ///< what the network keeps
   const Plan* slices = nullptr;  ///< of the gradient, by the slice layout; none: all of the network's
+  /// Whether all that is owed goes out, without approximation, and nothing is owed after it but a 2-byte
+  /// wire's rounding, which is dropped.
+  bool pays = false;
 };
 
 struct Microbatch {

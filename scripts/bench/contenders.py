@@ -2,6 +2,8 @@
 batch and threads, each at the best settings that were found for it."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,3 +74,10 @@ def peer(size: list[str], *options: str) -> list[str]:
 
 def ours(size: list[str], *options: str) -> list[str]:
     return [str(ROOT / "build/slicereduce"), "bench", "step", *size, "--device", "cpu", "--json", *options]
+
+
+def output_of(name: str, done: subprocess.CompletedProcess) -> str:
+    """What it has printed. Where it failed, this program ends with its errors."""
+    if done.returncode != 0:
+        sys.exit(f"{name} ended with {done.returncode}:\n{done.stderr}")
+    return done.stdout

@@ -47,6 +47,12 @@ TEST(StepTime, QueuesWhatTheWireCannotTakeYet) {
   EXPECT_DOUBLE_EQ(step_s(kCompute, buckets, seconds), 1 + (0.5 + 3 + 1) + 0.5);
 }
 
+TEST(StepTime, SendsNothingBeforeRanksAgree) {
+  const std::vector<BucketLoad> buckets{{.bytes = 50, .ready = 0.5}, {.bytes = 10, .ready = 1}};
+  EXPECT_DOUBLE_EQ(step_s(kCompute, buckets, seconds, 1), step_s(kCompute, buckets, seconds));
+  EXPECT_DOUBLE_EQ(step_s(kCompute, buckets, seconds, 6), 6 + 0.5 + 0.1 + 0.5);
+}
+
 TEST(StepTime, PaysLatencyForEveryMessage) {
   const auto with_latency = [](double bytes) { return bytes / 100 + 0.2; };
   const std::vector<BucketLoad> whole{{.bytes = 100, .messages = 1, .ready = 1}};

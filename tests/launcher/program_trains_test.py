@@ -79,19 +79,30 @@ class Training(ProgramTest):
         self.assertEqual([line for line in lines if line[1]], evaluations)
 
     def test_resume_goes_on_with_what_is_owed(self) -> None:
+        factors = ("--reduce", "powersgd", "--powersgd-rank", "2")
         ways = {
-            "aged": ("--slice-output-ratio", "0.5"),
-            "factors": ("--reduce", "powersgd", "--powersgd-rank", "2"),
-            "scheduled": ("--epochs", "2", "--mode-schedule", "0:feedback,1:compact"),
+            "aged": ("--mode", "feedback", "--slice-output-ratio", "0.5"),
+            "cyclic": ("--mode", "feedback", "--sampler", "cyclic"),
+            "factors": ("--mode", "feedback", *factors),
+            "compact factors": ("--mode", "compact", *factors),
+            "accumulated factors": ("--mode", "dense", "--accumulate", "2", *factors),
         }
         for name, way in ways.items():
-            options = ("--seed", "7", "--mode", "feedback", "--sample-ratio", "0.25", "--wire", "bf16", *way)
-            length = () if "--epochs" in way else ("--steps", "30")
-            straight = self.train(*options, *length, run_dir=self.folder / f"{name}-straight")
-            run_dir = self.folder / name
-            self.train(*options, *length, "--stop-after", "13", run_dir=run_dir, code=3)
-            resumed = self.train(*options, *length, run_dir=run_dir)
-            self.assertEqual(resumed["weights_digest"], straight["weights_digest"], name)
+            self.expect_resumed_as_straight(name, 13, "--steps", "30", *way)
+        # At step 10 a compact network follows: before it, and after it.
+        for stop_after in (7, 13):
+            changes = {"feedback": (), "dense": factors}
+            for before, way in changes.items():
+                schedule = ("--epochs", "2", "--mode-schedule", f"0:{before},1:compact")
+                self.expect_resumed_as_straight(f"{before} {stop_after}", stop_after, *schedule, *way)
+
+    def expect_resumed_as_straight(self, name: str, stop_after: int, *way: str) -> None:
+        options = ("--seed", "7", "--sample-ratio", "0.25", "--wire", "bf16", *way)
+        straight = self.train(*options, run_dir=self.folder / f"{name}-straight")
+        run_dir = self.folder / name
+        self.train(*options, "--stop-after", str(stop_after), run_dir=run_dir, code=3)
+        resumed = self.train(*options, run_dir=run_dir)
+        self.assertEqual(resumed["weights_digest"], straight["weights_digest"], name)
 
     def test_mode_auto_stays_with_its_choice(self) -> None:
         options = ("--mode", "auto", "--auto-ratio", "0.5", "--seed", "5", "--steps", "12")

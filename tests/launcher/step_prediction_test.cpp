@@ -91,8 +91,28 @@ TEST(PredictSteps, DdpHasOneRingOfAllRanks) {
   const std::vector<std::int64_t> world_sizes{4};
   const auto steps =
       predict_steps(kLayers, {.wire = WireType::fp32, .capacity = {}}, {}, {}, cluster, world_sizes);
-  EXPECT_NEAR(steps[0].ours_ms, 1.6, 0.01);
+  EXPECT_NEAR(steps[0].ours_ms, 1.6, 0.05);  // and the agreement
   EXPECT_NEAR(steps[0].ddp_ms, 2.4, 0.01);
+}
+
+TEST(PredictSteps, DdpOnOneNodeDoesNotUseTheNetwork) {
+  const Cluster cluster{
+      .link = {.bytes_per_s = 1e3, .latency_s = 1}, .ranks_per_node = 4, .node_bytes_per_s = 1e6};
+  const std::vector<std::int64_t> world_sizes{4};
+  const auto steps =
+      predict_steps(kLayers, {.wire = WireType::fp32, .capacity = {}}, {}, {}, cluster, world_sizes);
+  EXPECT_NEAR(steps[0].ddp_ms, 2.4, 0.01);
+}
+
+TEST(PredictSteps, WaitForRanksToAgree) {
+  const Cluster cluster{.link = {.bytes_per_s = 1e12, .latency_s = 1e-3}};
+  const StepCompute compute{.before_s = 0.02, .backward_s = 0.01, .after_s = 0};
+  const Sending sending{.wire = WireType::fp32, .capacity = {.bytes = 1'000'000}};
+  const std::vector<BucketLoad> buckets = bucket_loads(kLayers, sending);
+  ASSERT_EQ(buckets.size(), 1U);
+  // 2 (n - 1) messages for the agreement, of which forward hides 20 ms, and as many for the bucket.
+  EXPECT_NEAR(predict_step_ms(kLayers, sending, compute, cluster, 6), 30 + 10, 1e-3);
+  EXPECT_NEAR(predict_step_ms(kLayers, sending, compute, cluster, 101), 20 + (200 - 20) + 200, 1e-3);
 }
 
 TEST(ReadStepCompute, TakesTheLastLine) {

@@ -33,6 +33,11 @@ TEST(TrainingStep, FeedbackAtRatioOneIsDense) {
 TEST(TrainingStep, NothingOfAGradientIsLost) { run_ranks(1, testing::expect_nothing_of_a_gradient_is_lost); }
 
 TEST(TrainingStep, AChangeOfModePays) { run_ranks(1, testing::expect_a_change_of_mode_to_pay); }
+TEST(TrainingStep, WhatIsPaidIsAllThatWasOwed) {
+  run_ranks(1, testing::expect_what_is_paid_to_be_all_that_was_owed);
+}
+TEST(TrainingStep, FactorsOfFullRankAreDense) { run_ranks(1, testing::expect_full_rank_to_be_dense); }
+TEST(TrainingStep, TheSameSeedGivesTheSameBits) { run_ranks(1, testing::expect_the_same_bits_again); }
 
 TEST(TrainingStep, WireBytesAreTheSlicesToTheByte) { run_ranks(1, testing::expect_wire_bytes_of_the_slices); }
 

@@ -32,6 +32,11 @@ TEST(TrainingStepRanks, NothingOfAGradientIsLost) {
   on_all_ranks(testing::expect_nothing_of_a_gradient_is_lost);
 }
 TEST(TrainingStepRanks, AChangeOfModePays) { on_all_ranks(testing::expect_a_change_of_mode_to_pay); }
+TEST(TrainingStepRanks, WhatIsPaidIsAllThatWasOwed) {
+  on_all_ranks(testing::expect_what_is_paid_to_be_all_that_was_owed);
+}
+TEST(TrainingStepRanks, FactorsOfFullRankAreDense) { on_all_ranks(testing::expect_full_rank_to_be_dense); }
+TEST(TrainingStepRanks, TheSameSeedGivesTheSameBits) { on_all_ranks(testing::expect_the_same_bits_again); }
 TEST(TrainingStepRanks, WireBytesAreTheSlicesToTheByte) {
   on_all_ranks(testing::expect_wire_bytes_of_the_slices);
 }

@@ -30,6 +30,8 @@ struct Variant {
   double output_ratio = 1;
   WireType wire = WireType::fp32;
   std::int64_t powersgd_rank = 0;
+  double least_compression = 1;
+  bool sample_classifier = false;
   ReduceWhat reduce = ReduceWhat::slices;
   Precision precision = Precision::fp32;
   bool overlap = true;
@@ -45,6 +47,7 @@ inline TrainOptions options_of(const Variant& variant) {
   options.network.mode = to_string(variant.mode);
   options.network.sampler = variant.sampler;
   options.network.size.ratio = variant.ratio;
+  options.network.sample_classifier = variant.sample_classifier;
   options.network.slice_output_ratio = variant.output_ratio;
   options.step.reduce = variant.powersgd_rank > 0 ? "powersgd" : "slices";
   options.step.powersgd_rank = variant.powersgd_rank > 0 ? variant.powersgd_rank : kDefaultPowersgdRank;
@@ -108,8 +111,9 @@ class Training {
                                .overlap = variant.overlap,
                                .timeout = std::chrono::seconds(60)};
     if (variant.powersgd_rank > 0) {
-      return std::make_unique<LowRankReducer>(communicator, config,
-                                              LowRankConfig{.rank = variant.powersgd_rank});
+      return std::make_unique<LowRankReducer>(
+          communicator, config,
+          LowRankConfig{.rank = variant.powersgd_rank, .least_compression = variant.least_compression});
     }
     return std::make_unique<Reducer>(communicator, config);
   }
@@ -143,9 +147,10 @@ inline double relative_distance(const Network& a, const Network& b) {
 /// are the same bits whatever is beside them. A ring over more ranks cuts the two at other places and sums in
 /// another order: then each step, from the same state, agrees to the rounding of that sum. (Compared over
 /// many steps they part, since a rounding error can change which of two near-equal channels top-k keeps.)
-inline void expect_slices_equal_dense(Communicator& communicator) {
-  Training slices({}, communicator);
-  Training dense({.reduce = ReduceWhat::dense}, communicator);
+inline void train_slices_and_dense(Communicator& communicator, Variant variant) {
+  Training slices(variant, communicator);
+  variant.reduce = ReduceWhat::dense;
+  Training dense(variant, communicator);
   for (int i = 0; i < 5; ++i) {
     EXPECT_LT(slices.train_one().wire_bytes, dense.train_one().wire_bytes);
     if (communicator.world_size() <= 2) {
@@ -155,6 +160,11 @@ inline void expect_slices_equal_dense(Communicator& communicator) {
       dense.take_state_of(slices);
     }
   }
+}
+
+inline void expect_slices_equal_dense(Communicator& communicator) {
+  train_slices_and_dense(communicator, {});
+  train_slices_and_dense(communicator, {.sample_classifier = true});
 }
 
 /// Each step from the same state, on the same sets: equal to rounding.
@@ -176,7 +186,9 @@ inline void expect_wire_bytes_of_the_plan(Communicator& communicator) {
   for (const WireType wire : {WireType::fp32, WireType::bf16}) {
     for (const Coupling coupling : {Coupling::block, Coupling::none}) {
       for (const double ratio : {0.25, 0.5, 1.0}) {
-        Training training({.coupling = coupling, .ratio = ratio, .wire = wire}, communicator);
+        Training training(
+            {.coupling = coupling, .ratio = ratio, .wire = wire, .sample_classifier = ratio < 0.5},
+            communicator);
         const Layout& layout = training.network.layout();
         const auto cost = total_cost(layer_costs(layout, plan_of_size(layout, {.ratio = ratio}), 16));
         EXPECT_EQ(training.train_one().wire_bytes, cost.numel * static_cast<std::int64_t>(wire_size(wire)));
@@ -239,6 +251,8 @@ inline void expect_replicas_stay_equal(Communicator& communicator) {
     train_and_compare_replicas({.sampler = sampler, .wire = WireType::bf16}, communicator);
   }
   train_and_compare_replicas({.wire = WireType::fp16, .precision = Precision::bf16}, communicator);
+  train_and_compare_replicas({.wire = WireType::bf16, .powersgd_rank = 2, .sample_classifier = true},
+                             communicator);
   for (const std::string sampler : {"aged", "cyclic"}) {
     for (const double output_ratio : {1.0, 0.5}) {
       train_and_compare_replicas({.mode = Mode::feedback,
@@ -251,6 +265,37 @@ inline void expect_replicas_stay_equal(Communicator& communicator) {
   }
   for (const Mode mode : {Mode::compact, Mode::feedback, Mode::dense}) {
     train_and_compare_replicas({.mode = mode, .wire = WireType::bf16, .powersgd_rank = 2}, communicator);
+  }
+}
+
+/// Factors of full rank (no layer has more than 64 rows) are the whole gradient, to rounding.
+inline void expect_full_rank_to_be_dense(Communicator& communicator) {
+  Training factors({.mode = Mode::dense, .powersgd_rank = 64, .least_compression = 0}, communicator);
+  Training dense({.mode = Mode::dense}, communicator);
+  for (int i = 0; i < 3; ++i) {
+    (void)factors.train_one();
+    (void)dense.train_one();
+    EXPECT_LT(relative_distance(factors.network, dense.network), 1e-5) << "step " << i;
+    factors.take_state_of(dense);
+  }
+}
+
+inline void expect_the_same_bits_again(Communicator& communicator) {
+  for (const Mode mode : {Mode::compact, Mode::feedback, Mode::dense}) {
+    for (const std::int64_t powersgd_rank : {0, 2}) {
+      const Variant variant{.mode = mode,
+                            .ratio = 0.25,
+                            .output_ratio = mode == Mode::feedback ? 0.5 : 1,
+                            .wire = WireType::bf16,
+                            .powersgd_rank = powersgd_rank};
+      Training once(variant, communicator);
+      Training again(variant, communicator);
+      for (int i = 0; i < 4; ++i) {
+        (void)once.train_one();
+        (void)again.train_one();
+      }
+      EXPECT_EQ(once.network.weights_digest(), again.network.weights_digest()) << to_string(mode);
+    }
   }
 }
 
@@ -314,10 +359,15 @@ inline void expect_nothing_of_a_gradient_is_lost(Communicator& communicator) {
   }
 }
 
-/// Between feedback and a compact network one step is dense, and nothing is owed after it.
+/// Between a step that owes and a compact network one step is dense, and nothing is owed after it: with
+/// factors it sends what it owes whole.
 inline void expect_a_change_of_mode_to_pay(Communicator& communicator) {
-  for (const WireType wire : {WireType::fp32, WireType::bf16}) {
-    Training training({.mode = Mode::feedback, .ratio = 0.25, .wire = wire}, communicator);
+  const std::vector<Variant> variants{{.mode = Mode::feedback, .ratio = 0.25},
+                                      {.mode = Mode::feedback, .ratio = 0.25, .wire = WireType::bf16},
+                                      {.mode = Mode::feedback, .ratio = 0.25, .powersgd_rank = 2},
+                                      {.mode = Mode::dense, .wire = WireType::bf16, .powersgd_rank = 2}};
+  for (const Variant& variant : variants) {
+    Training training(variant, communicator);
     const auto is_in_debt = [&] {
       return std::ranges::any_of(training.state.memory->owed(), [](const auto& t) { return t.defined(); });
     };
@@ -327,12 +377,46 @@ inline void expect_a_change_of_mode_to_pay(Communicator& communicator) {
     EXPECT_TRUE(is_in_debt());
     const StepPlans between = training.state.plans(3, Mode::compact, 0.5);
     EXPECT_TRUE(between.network.full());
-    (void)training.train_one(between);
+    const std::int64_t numel = training.state.cost(16).dense_numel;
+    EXPECT_EQ(training.train_one(between).wire_bytes,
+              numel * static_cast<std::int64_t>(wire_size(variant.wire)));
     EXPECT_FALSE(is_in_debt());
     const StepPlans compact = training.state.plans(4, Mode::compact, 0.5);
     EXPECT_FALSE(compact.network.full());
     (void)training.train_one(compact);
-    EXPECT_FALSE(is_in_debt()) << "a compact step owes nothing, whatever the wire rounds";
+    EXPECT_EQ(is_in_debt(), variant.powersgd_rank > 0)
+        << "a compact step of slices owes nothing, whatever the wire rounds";
+    EXPECT_FALSE(training.state.plans(5, Mode::compact, 0.5).pays);
+  }
+}
+
+/// With weights that stand still: what went out until all was paid is all that was computed.
+inline void expect_what_is_paid_to_be_all_that_was_owed(Communicator& communicator) {
+  const std::vector<Variant> variants{{.mode = Mode::feedback, .ratio = 0.25, .lr = 0},
+                                      {.mode = Mode::feedback, .ratio = 0.25, .powersgd_rank = 2, .lr = 0},
+                                      {.mode = Mode::dense, .powersgd_rank = 2, .lr = 0}};
+  for (const Variant& variant : variants) {
+    Training owing(variant, communicator);
+    Training plain({.mode = Mode::dense, .lr = 0}, communicator);
+    constexpr int kSteps = 4;
+    for (int i = 0; i <= kSteps; ++i) {
+      const Mode mode = i < kSteps ? variant.mode : Mode::compact;
+      const StepPlans plans = owing.state.plans(i, mode, mode == Mode::dense ? 1.0 : 0.25);
+      (void)owing.train_one(plans);
+      if (plans.slices != nullptr) {
+        owing.recorder.add_means(owing.state.slices->parameters, *plans.slices);
+      } else {
+        owing.recorder.add_means(owing.network.parameters(), plans.network);
+      }
+      (void)plain.train_one();
+      plain.recorder.add_means(plain.network.parameters(), plain.planner.current());
+    }
+    for (std::size_t p = 0; p < owing.network.parameters().size(); ++p) {
+      const at::Tensor expected = plain.recorder.sums()[p];
+      EXPECT_LE((owing.recorder.sums()[p] - expected).norm().item<double>(),
+                1e-5 * expected.norm().item<double>())
+          << owing.network.parameters()[p].shape.name;
+    }
   }
 }
 
@@ -384,21 +468,32 @@ inline void expect_a_dispute_about_slices_to_lose_nothing(Communicator& communic
 }
 
 /// Two microbatches of a rank are what one each of two ranks are.
-inline void expect_accumulation_to_be_a_larger_world(Communicator& communicator) {
-  Training training({}, communicator);
+inline void accumulate_and_compare(Communicator& communicator, const Variant& variant, double tolerance) {
+  Training training(variant, communicator);
   InProcessGroup alone(1);
-  Training accumulating({}, alone.rank(0));
+  Training accumulating(variant, alone.rank(0));
   for (std::int64_t i = 0; i < 3; ++i) {
-    const Plan plan = training.planner.plan(static_cast<std::uint64_t>(i), 0.5, training.sgd.norms());
-    (void)training.train_one(plan);
+    const auto plans_of = [&](Training& of) {
+      return of.state.plans(i, variant.mode, variant.mode == Mode::dense ? 1.0 : variant.ratio);
+    };
+    (void)training.train_one(plans_of(training));
     std::vector<Microbatch> batches;
     for (int rank = 0; rank < communicator.world_size(); ++rank) {
       batches.push_back(training.batch_of(i, rank));
       batches.back().weight = 1.0 / communicator.world_size();
     }
-    ASSERT_TRUE(accumulating.step.run({.network = plan}, batches, 0.05).has_value());
-    EXPECT_LT(relative_distance(accumulating.network, training.network), 1e-6) << "step " << i;
+    ASSERT_TRUE(accumulating.step.run(plans_of(accumulating), batches, variant.lr).has_value());
+    EXPECT_LT(relative_distance(accumulating.network, training.network), tolerance)
+        << to_string(variant.mode) << ", step " << i;
     accumulating.take_state_of(training);
+  }
+}
+
+inline void expect_accumulation_to_be_a_larger_world(Communicator& communicator) {
+  for (const Mode mode : {Mode::compact, Mode::feedback, Mode::dense}) {
+    accumulate_and_compare(communicator, {.mode = mode}, 1e-6);
+    // Making factors orthonormal makes more of a rounding error.
+    accumulate_and_compare(communicator, {.mode = mode, .powersgd_rank = 2}, 1e-4);
   }
 }
 

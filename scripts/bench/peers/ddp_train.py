@@ -79,7 +79,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--weight-decay", type=float, default=5e-4)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="bf16: CPU autocast")
     parser.add_argument("--hook", default="none", metavar="none|bf16|fp16|powersgd-RANK")
-    parser.add_argument("--bucket-mb", type=float, default=25, help="DDP's bucket_cap_mb, but for PowerSGD")
+    parser.add_argument("--bucket-mb", type=float, default=25, help="DDP's bucket_cap_mb")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
