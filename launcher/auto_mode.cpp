@@ -57,21 +57,6 @@ std::vector<double> compact_ratios(double least) {
   return least < 1 ? std::vector<double>{(1 + least) / 2, least} : std::vector<double>{};
 }
 
-/// With its best bucket size.
-Candidate predicted(Candidate candidate, const InputShape& input, const StepCompute& compute,
-                    const Link& link, int ranks) {
-  const Layout layout = candidate.network.layout(input.channels, input.classes);
-  const auto layers = TypicalStep(candidate.network, layout).costs(candidate.step, input.size);
-  const Sending sending{.wire = parse_wire_type(candidate.network.wire),
-                        .capacity = {},
-                        .microbatches = candidate.step.accumulate,
-                        .overlaps = candidate.step.overlap == "on"};
-  const BestBucket best = best_bucket(layers, sending, compute, {.link = link}, ranks);
-  candidate.step.bucket_mb = best.mb;
-  candidate.predicted_ms = best.step_ms;
-  return candidate;
-}
-
 TimedSteps timed(const Candidate& candidate, const InputShape& input, std::int64_t steps) {
   return {.network = candidate.network,
           .step = candidate.step,
@@ -132,22 +117,18 @@ std::vector<std::size_t> agreed(std::vector<std::size_t> places, Communicator& c
   return places;
 }
 
-/// Collective. Rank 0's wires and buckets, likewise: ranks that had others would not understand each other.
-void agree_on_settings(std::vector<Candidate>& candidates, Communicator& communicator) {
+/// Collective. Rank 0's buckets, likewise: ranks that had others would not understand each other.
+void agree_on_buckets(std::vector<Candidate>& candidates, Communicator& communicator) {
   struct Settings {
-    std::int64_t wire;
     double bucket_mb;
     double predicted_ms;
   };
   std::vector<Settings> settings;
   for (const Candidate& candidate : candidates) {
-    settings.push_back({.wire = static_cast<std::int64_t>(parse_wire_type(candidate.network.wire)),
-                        .bucket_mb = candidate.step.bucket_mb,
-                        .predicted_ms = candidate.predicted_ms});
+    settings.push_back({.bucket_mb = candidate.step.bucket_mb, .predicted_ms = candidate.predicted_ms});
   }
   communicator.broadcast(std::as_writable_bytes(std::span(settings)), 0);
   for (std::size_t i = 0; i < candidates.size(); ++i) {
-    candidates[i].network.wire = wire_name(static_cast<WireType>(settings[i].wire));
     candidates[i].step.bucket_mb = settings[i].bucket_mb;
     candidates[i].predicted_ms = settings[i].predicted_ms;
   }
@@ -224,16 +205,18 @@ std::vector<Candidate> auto_candidates(const TrainOptions& options) {
   return candidates;
 }
 
-Candidate with_best_wire(Candidate candidate, const TrainOptions& options, const InputShape& input,
-                         const StepCompute& compute, const Link& link, int ranks) {
-  Candidate narrow = predicted(candidate, input, compute, link, ranks);
-  if (options.network.wire != "fp32") {
-    return narrow;
-  }
-  constexpr double kNextToNothing = 1.01;
-  candidate.network.wire = "fp32";
-  Candidate exact = predicted(candidate, input, compute, link, ranks);
-  return exact.predicted_ms <= kNextToNothing * narrow.predicted_ms ? exact : narrow;
+Candidate with_best_bucket(Candidate candidate, const InputShape& input, const StepCompute& compute,
+                           const Link& link, int ranks) {
+  const Layout layout = candidate.network.layout(input.channels, input.classes);
+  const auto layers = TypicalStep(candidate.network, layout).costs(candidate.step, input.size);
+  const Sending sending{.wire = parse_wire_type(candidate.network.wire),
+                        .capacity = {},
+                        .microbatches = candidate.step.accumulate,
+                        .overlaps = candidate.step.overlap == "on"};
+  const BestBucket best = best_bucket(layers, sending, compute, {.link = link}, ranks);
+  candidate.step.bucket_mb = best.mb;
+  candidate.predicted_ms = best.step_ms;
+  return candidate;
 }
 
 std::vector<Candidate> with_other_settings(const Candidate& candidate, const TrainOptions& options) {
@@ -277,12 +260,13 @@ ModeChoice choose_mode(const TrainOptions& options, const InputShape& input, at:
   const Link link = measure_link(communicator, timeout);
   for (Candidate& candidate : candidates) {
     const StepCompute compute = compute_alone(candidate, input, device, communicator);
-    candidate = with_best_wire(candidate, options, input, compute, link, communicator.world_size());
+    candidate = with_best_bucket(candidate, input, compute, link, communicator.world_size());
   }
-  agree_on_settings(candidates, communicator);
+  agree_on_buckets(candidates, communicator);
   const std::vector<std::size_t> places = agreed(worth_a_run(candidates), communicator);
   const std::size_t fastest = run_in_turn(candidates, places, input, device, communicator);
   std::vector<Candidate> settings{candidates[fastest]};
+  settings[0].network.wire = options.network.wire;  // a single rank has no use for a narrower one
   std::size_t best = 0;
   if (communicator.world_size() > 1) {
     settings = with_other_settings(candidates[fastest], options);

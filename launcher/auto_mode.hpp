@@ -42,14 +42,12 @@ struct InputShape {
   std::int64_t classes = 1000;
 };
 
-/// `candidate` with the wire and the bucket size that the model says are fastest, where its compute takes
-/// `compute`: fp32, where `options` asks for it and it costs next to nothing.
-[[nodiscard]] Candidate with_best_wire(Candidate candidate, const TrainOptions& options,
-                                       const InputShape& input, const StepCompute& compute, const Link& link,
-                                       int ranks);
+/// `candidate` with the bucket size that the model says is fastest, where its compute takes `compute`.
+[[nodiscard]] Candidate with_best_bucket(Candidate candidate, const InputShape& input,
+                                         const StepCompute& compute, const Link& link, int ranks);
 
-/// `candidate` with the wires and bucket sizes that a model, which knows no processor, may have judged wrong:
-/// itself, bf16 where `options` leaves that open, and --bucket-mb's default; the most exact first.
+/// `candidate` with what a model does not know, which knows no processor: with the fp32 wire where `options`
+/// asks for it and with bf16, with its bucket size and the default one; the most exact first.
 [[nodiscard]] std::vector<Candidate> with_other_settings(const Candidate& candidate,
                                                          const TrainOptions& options);
 

@@ -83,28 +83,17 @@ TEST(AutoCandidates, AreWrittenAsTheNumbersThatTheyAre) {
 Candidate best_of_dense(const TrainOptions& options, const Link& link) {
   const InputShape input{.channels = 3, .size = 32, .classes = 10};
   const StepCompute compute{.before_s = 0.01, .backward_s = 0.02, .after_s = 0.005};
-  return with_best_wire(auto_candidates(options).front(), options, input, compute, link, 4);
+  return with_best_bucket(auto_candidates(options).front(), input, compute, link, 4);
 }
 
-TEST(WithBestWire, TakesFp32WhereItCostsNothing) {
-  EXPECT_EQ(best_of_dense(auto_options(), {.bytes_per_s = 1e12, .latency_s = 0}).network.wire, "fp32");
-  EXPECT_EQ(best_of_dense(auto_options(), {.bytes_per_s = 1e7, .latency_s = 0}).network.wire, "bf16");
-}
-
-TEST(WithBestWire, TakesTheWireThatWasAskedFor) {
-  TrainOptions options = auto_options();
-  options.network.wire = "fp16";
-  EXPECT_EQ(best_of_dense(options, {.bytes_per_s = 1e12, .latency_s = 0}).network.wire, "fp16");
-}
-
-TEST(WithBestWire, TakesFewBucketsWhereMessagesAreDear) {
+TEST(WithBestBucket, TakesFewBucketsWhereMessagesAreDear) {
   const Link dear{.bytes_per_s = 1e9, .latency_s = 1e-2};
   const Link cheap{.bytes_per_s = 2e7, .latency_s = 0};
   EXPECT_GT(best_of_dense(auto_options(), dear).step.bucket_mb,
             best_of_dense(auto_options(), cheap).step.bucket_mb);
 }
 
-TEST(WithBestWire, PredictsTheStep) {
+TEST(WithBestBucket, PredictsTheStep) {
   // 0.27 M numbers of ResNet-20 in bf16, twice three quarters of them on the wire, in one bucket at the end.
   const Candidate slow = best_of_dense(auto_options(), {.bytes_per_s = 1e6, .latency_s = 0});
   EXPECT_NEAR(slow.predicted_ms, 35 + 1.5 * 540, 60);
@@ -174,6 +163,7 @@ TEST(ChooseMode, OfOneRankSpeaksOfNoLink) {
         choose_mode(options, {.channels = 1, .size = 8, .classes = 3}, at::kCPU, communicator, Log::silent());
     EXPECT_EQ(choice.reasons.size(), 1 + auto_candidates(options).size());
     EXPECT_EQ(choice.reasons.front().find("auto: dense"), 0U) << choice.reasons.front();
+    EXPECT_EQ(choice.options.at("--wire"), "fp32");
   });
 }
 
