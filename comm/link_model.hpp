@@ -16,6 +16,10 @@ struct Link {
 /// messages that wait for each other (Patarasuk and Yuan 2009).
 [[nodiscard]] double ring_allreduce_s(double bytes, std::int64_t ranks, const Link& link);
 
+/// An AllReduce of `bytes` up and down a binomial tree of `ranks`: 2 ceil(log2 n) messages that wait for each
+/// other, all bytes in each.
+[[nodiscard]] double tree_allreduce_s(double bytes, std::int64_t ranks, const Link& link);
+
 /// Nodes of several ranks, which share their node's link; see NodeHierarchy.
 struct Cluster {
   Link link;

@@ -151,6 +151,8 @@ MpiCommunicator::MpiCommunicator(MPI_Comm parent, std::optional<int> node, int m
   if (node) {
     hierarchy_.emplace(parent, *node);
   }
+  constexpr int kOneNode = 0;
+  tree_.emplace(parent, kOneNode);
   reductions_ = duplicate(parent);
   control_ = duplicate(parent);
   check_mpi(MPI_Comm_rank(control_, &rank_), "MPI_Comm_rank");
@@ -165,6 +167,7 @@ void MpiCommunicator::close() {
   check_mpi(MPI_Op_free(&sum_fp16_), "MPI_Op_free");
   check_mpi(MPI_Comm_free(&control_), "MPI_Comm_free");
   check_mpi(MPI_Comm_free(&reductions_), "MPI_Comm_free");
+  tree_->close();
   if (hierarchy_) {
     hierarchy_->close();
   }
@@ -188,21 +191,27 @@ std::unique_ptr<Pending> MpiCommunicator::start_allreduce(WireBuffer buffer) {
 }
 
 std::unique_ptr<Pending> MpiCommunicator::start_allreduce_min(std::span<std::uint64_t> values) {
-  return start(std::as_writable_bytes(values), {MPI_UINT64_T, sizeof(std::uint64_t), MPI_MIN});
+  return start_in_levels(*tree_, std::as_writable_bytes(values),
+                         {MPI_UINT64_T, sizeof(std::uint64_t), MPI_MIN});
+}
+
+std::unique_ptr<Pending> MpiCommunicator::start_in_levels(NodeHierarchy& levels, std::span<std::byte> bytes,
+                                                          const Element& element) const {
+  auto parts = std::make_unique<AllOf>();
+  split(bytes.size() / element.size, max_count_, [&](std::size_t offset, int count) {
+    parts->add(levels.start({.data = bytes.data() + offset * element.size,
+                             .count = count,
+                             .type = element.datatype,
+                             .sum = element.operation}));
+  });
+  return parts;
 }
 
 std::unique_ptr<Pending> MpiCommunicator::start(std::span<std::byte> bytes, const Element& element) {
-  const std::size_t numel = bytes.size() / element.size;
   if (hierarchy_ && in_levels_) {
-    auto levels = std::make_unique<AllOf>();
-    split(numel, max_count_, [&](std::size_t offset, int count) {
-      levels->add(hierarchy_->start({.data = bytes.data() + offset * element.size,
-                                     .count = count,
-                                     .type = element.datatype,
-                                     .sum = element.operation}));
-    });
-    return levels;
+    return start_in_levels(*hierarchy_, bytes, element);
   }
+  const std::size_t numel = bytes.size() / element.size;
   auto pending = std::make_unique<MpiPending>((numel + max_count_ - 1) / max_count_);
   split(numel, max_count_, [&](std::size_t offset, int count) {
     check_mpi(MPI_Iallreduce(MPI_IN_PLACE, bytes.data() + offset * element.size, count, element.datatype,

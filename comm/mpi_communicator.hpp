@@ -69,6 +69,8 @@ class MpiCommunicator final : public Communicator {
   struct Element;
   [[nodiscard]] Element wire_element(WireType type) const;
   [[nodiscard]] std::unique_ptr<Pending> start(std::span<std::byte> bytes, const Element& element);
+  [[nodiscard]] std::unique_ptr<Pending> start_in_levels(NodeHierarchy& levels, std::span<std::byte> bytes,
+                                                         const Element& element) const;
   /// gather(own, count, all) for pieces that MPI can count; the result is `here` or nowhere.
   template <typename Gather>
   [[nodiscard]] std::vector<std::byte> gather_in_pieces(std::span<const std::byte> bytes, bool here,
@@ -77,6 +79,9 @@ class MpiCommunicator final : public Communicator {
   MPI_Comm reductions_ = MPI_COMM_NULL;
   MPI_Comm control_ = MPI_COMM_NULL;
   std::optional<NodeHierarchy> hierarchy_;
+  /// All ranks as one node: up and down a tree. Of a few bytes only the messages that wait for each other
+  /// count, and a tree has 2 ceil(log2 n) of them where a ring has 2 (n - 1).
+  std::optional<NodeHierarchy> tree_;
   bool in_levels_ = true;
   MPI_Op sum_bf16_ = MPI_OP_NULL;
   MPI_Op sum_fp16_ = MPI_OP_NULL;

@@ -25,7 +25,7 @@ Sending ddp_sending(double bucket_mb) {
           .agrees = false};
 }
 
-/// What a ring of all ranks, whatever their nodes, is as slow as.
+/// What all ranks together, whatever their nodes, are as slow as.
 Link slowest_hop(const Cluster& cluster, std::int64_t ranks) {
   return ranks > cluster.ranks_per_node ? cluster.link
                                         : Link{.bytes_per_s = cluster.node_bytes_per_s, .latency_s = 0};
@@ -101,7 +101,7 @@ double predict_step_ms(std::span<const LayerCost> layers, const Sending& sending
   const auto buckets = bucket_loads(layers, sending);
   constexpr double kAgreementBytes = 24;
   const double agreement_s =
-      sending.agrees ? ring_allreduce_s(kAgreementBytes, ranks, slowest_hop(cluster, ranks)) : 0;
+      sending.agrees ? tree_allreduce_s(kAgreementBytes, ranks, slowest_hop(cluster, ranks)) : 0;
   const auto time = [&](double bytes) { return allreduce_s(bytes, ranks, cluster); };
   return 1e3 * step_s(compute, buckets, time, agreement_s);
 }

@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 SUBNET = "10.77.0"
+UNLIMITED = "none"  # a rate
 UNITS = {"kbit": 1e3, "mbit": 1e6, "gbit": 1e9}
 PACKAGES = {"iproute2": ("ip", "tc"), "util-linux": ("nsenter", "setsid", "taskset", "unshare")}
 
@@ -132,13 +133,13 @@ def run_together(processes: list[subprocess.Popen], timeout: float | None) -> su
 
 
 class EmulatedNetwork:
-    """`hosts` hosts named h1, h2 and so on; `rate` as tc writes it, or none for no limit."""
+    """`hosts` hosts named h1, h2 and so on; `rate` as tc writes it, or UNLIMITED."""
 
     def __init__(self, hosts: int, rate: str) -> None:
         if not 1 <= hosts <= 254:
             raise ValueError(f"{hosts} hosts: expected 1 to 254")
         self.hosts = [f"h{number}" for number in range(1, hosts + 1)]
-        self.rate = None if rate == "none" else rate
+        self.rate = None if rate == UNLIMITED else rate
         if self.rate:
             bits_per_s(self.rate)
         self.port = 29500

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from operator import itemgetter
 from pathlib import Path
 
-from emulated_network import bits_per_s
+from emulated_network import UNLIMITED, bits_per_s
 
 APPENDED = "append every run's JSON line to this file"
 
@@ -100,12 +100,12 @@ def how_many(rows: dict[str, list[dict]]) -> str:
 
 def speed(rate: str) -> float:
     """In bits per second."""
-    return math.inf if rate == "none" else bits_per_s(rate)
+    return math.inf if rate == UNLIMITED else bits_per_s(rate)
 
 
 def spoken(rate: str) -> str:
     """100 Mbit/s for tc's 100mbit."""
-    if rate == "none":
+    if rate == UNLIMITED:
         return "no limit"
     return f"{rate[:-4]} {rate[-4:].replace('m', 'M').replace('g', 'G')}/s"
 

@@ -16,6 +16,13 @@ TEST(RingAllreduce, IsBandwidthAndLatency) {
   EXPECT_NEAR(ring_allreduce_s(1e6, 1000, {.bytes_per_s = 1e6, .latency_s = 0}), 2, 0.01);
 }
 
+TEST(TreeAllreduce, GoesUpAndDown) {
+  EXPECT_EQ(tree_allreduce_s(1e6, 1, kLink), 0);
+  EXPECT_DOUBLE_EQ(tree_allreduce_s(1e6, 2, kLink), 2 * 1.01);
+  EXPECT_DOUBLE_EQ(tree_allreduce_s(1e6, 5, kLink), 6 * 1.01);
+  EXPECT_DOUBLE_EQ(tree_allreduce_s(1e6, 1024, kLink), 20 * 1.01);
+}
+
 TEST(Allreduce, OfOneRankANodeIsTheRing) {
   for (const std::int64_t ranks : {1, 2, 7}) {
     EXPECT_DOUBLE_EQ(allreduce_s(1e6, ranks, {.link = kLink}), ring_allreduce_s(1e6, ranks, kLink));
