@@ -31,7 +31,7 @@ void choose_allreduce(AllreduceAlgorithm algorithm);
 /// as one ring (Open MPI 4.1.4).
 void prefer_measured_algorithms();
 
-/// Ranks that are MPI processes. Owns two duplicates of `parent`: one for the start_ calls, one for the
+/// Ranks that are MPI processes. Owns duplicates of `parent`, some for the start_ calls and one for the
 /// blocking calls, so that a reduction's messages never meet the others'. MPI's errors come as Error(mpi).
 class MpiCommunicator final : public Communicator {
  public:

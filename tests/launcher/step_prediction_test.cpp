@@ -91,7 +91,7 @@ TEST(PredictSteps, DdpHasOneRingOfAllRanks) {
   const std::vector<std::int64_t> world_sizes{4};
   const auto steps =
       predict_steps(kLayers, {.wire = WireType::fp32, .capacity = {}}, {}, {}, cluster, world_sizes);
-  EXPECT_NEAR(steps[0].ours_ms, 1.6, 0.05);  // and the agreement
+  EXPECT_NEAR(steps[0].ours_ms, 1.6 + 0.096, 0.01);  // the agreement up and down a tree
   EXPECT_NEAR(steps[0].ddp_ms, 2.4, 0.01);
 }
 
