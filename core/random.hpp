@@ -13,7 +13,16 @@ enum class RandomPurpose : std::uint64_t {
   order = 3,
   augment = 4,
   run = 5,
-  low_rank = 6
+  low_rank = 6,
+  terms = 7,
+  dropout = 8
+};
+
+/// Which random numbers something draws: a function of seed and step, and independent for each `part`.
+struct DrawKey {
+  std::uint64_t seed = 0;
+  std::uint64_t step = 0;
+  std::uint64_t part = 0;
 };
 
 /// Counter-based random numbers (Philox4x32-10, Salmon et al. 2011): a function of (seed, purpose, a,

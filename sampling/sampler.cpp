@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <numeric>
+#include <type_traits>
 
 #include "core/error.hpp"
 #include "core/text.hpp"
@@ -67,47 +68,94 @@ class Gumbel final : public Sampler {
   [[nodiscard]] bool fixed_size() const override { return true; }
 };
 
+/// Which channels have how often been drawn, and by what each is multiplied.
+ChannelSet kept_by_count(std::span<const int> counts, bool scaled, const std::vector<double>& expected) {
+  ChannelSet set{.channels = static_cast<std::int64_t>(counts.size()), .kept = {}, .scale = {}};
+  for (std::size_t c = 0; c < counts.size(); ++c) {
+    if (counts[c] > 0) {
+      set.kept.push_back(static_cast<std::int32_t>(c));
+      set.scale.push_back(static_cast<float>(scaled ? counts[c] / expected[c] : counts[c]));
+    }
+  }
+  return set;
+}
+
+/// k draws with replacement, channel c with probability p[c].
+ChannelSet draw_with_replacement(const std::vector<double>& p, std::int64_t k, bool scaled,
+                                 RandomStream& random) {
+  std::vector<double> cumulated(p.size());
+  std::partial_sum(p.begin(), p.end(), cumulated.begin());
+  std::vector<int> counts(p.size(), 0);
+  for (std::int64_t draw = 0; draw < k; ++draw) {
+    const auto at = std::upper_bound(cumulated.begin(), cumulated.end(), random.uniform() * cumulated.back());
+    ++counts[std::min<std::size_t>(at - cumulated.begin(), p.size() - 1)];
+  }
+  std::vector<double> expected(p.size());
+  std::transform(p.begin(), p.end(), expected.begin(),
+                 [&](double each) { return static_cast<double>(k) * each; });
+  return kept_by_count(counts, scaled, expected);
+}
+
 class Proportional final : public Sampler {
  public:
+  explicit Proportional(Scaling scaling) : scaled_(scaling != Scaling::none) {}
   [[nodiscard]] ChannelSet draw(const Candidates& candidates, const SampleSize& size,
                                 RandomStream& random) const override {
-    const std::int64_t channels = candidates.channels();
-    const std::int64_t k = size.kept(channels);
-    const std::vector<double> p = probabilities(candidates.norms);
-    std::vector<double> cumulated(p.size());
-    std::partial_sum(p.begin(), p.end(), cumulated.begin());
-    std::vector<int> counts(p.size(), 0);
-    for (std::int64_t draw = 0; draw < k; ++draw) {
-      const auto at =
-          std::upper_bound(cumulated.begin(), cumulated.end(), random.uniform() * cumulated.back());
-      ++counts[std::min<std::size_t>(at - cumulated.begin(), p.size() - 1)];
-    }
-    ChannelSet set{.channels = channels, .kept = {}, .scale = {}};
-    for (std::size_t c = 0; c < p.size(); ++c) {
-      if (counts[c] > 0) {
-        set.kept.push_back(static_cast<std::int32_t>(c));
-        set.scale.push_back(static_cast<float>(counts[c] / (static_cast<double>(k) * p[c])));
-      }
-    }
-    return set;
+    const std::int64_t k = size.kept(candidates.channels());
+    return draw_with_replacement(probabilities(candidates.norms), k, scaled_, random);
   }
   [[nodiscard]] bool settles() const override { return false; }
   [[nodiscard]] bool fixed_size() const override { return false; }
+
+ private:
+  bool scaled_;
 };
 
-class Bernoulli final : public Sampler {
+class UniformReplaced final : public Sampler {
  public:
+  explicit UniformReplaced(Scaling scaling) : scaled_(scaling == Scaling::unbiased) {}
   [[nodiscard]] ChannelSet draw(const Candidates& candidates, const SampleSize& size,
                                 RandomStream& random) const override {
     const std::int64_t channels = candidates.channels();
-    const auto k = static_cast<double>(size.kept(channels));
-    const std::vector<double> p = probabilities(candidates.norms);
+    const std::vector<double> p(channels, 1.0 / static_cast<double>(channels));
+    return draw_with_replacement(p, size.kept(channels), scaled_, random);
+  }
+  [[nodiscard]] bool settles() const override { return false; }
+  [[nodiscard]] bool fixed_size() const override { return false; }
+
+ private:
+  bool scaled_;
+};
+
+/// q_c of the sampler's description, with which each channel is kept.
+std::vector<double> bernoulli_probabilities(std::span<const float> norms, std::int64_t k) {
+  const auto nonzero = static_cast<std::int64_t>(
+      std::count_if(norms.begin(), norms.end(), [](float norm) { return norm != 0; }));
+  const double sum = std::accumulate(norms.begin(), norms.end(), 0.0);
+  const auto channels = static_cast<double>(norms.size());
+  const auto expected = static_cast<double>(nonzero > 0 ? std::min(k, nonzero) : k);
+  std::vector<double> q(norms.size());
+  std::transform(norms.begin(), norms.end(), q.begin(), [&](float norm) {
+    const double share = sum > 0 ? static_cast<double>(norm) / sum : 1 / channels;
+    return (1 - kUniformShare) * std::min(1.0, expected * share) + kUniformShare / channels;
+  });
+  return q;
+}
+
+class Bernoulli final : public Sampler {
+ public:
+  explicit Bernoulli(Scaling scaling) : scaled_(scaling != Scaling::none) {}
+  [[nodiscard]] ChannelSet draw(const Candidates& candidates, const SampleSize& size,
+                                RandomStream& random) const override {
+    const std::int64_t channels = candidates.channels();
+    const std::vector<double> q = bernoulli_probabilities(candidates.norms, size.kept(channels));
     ChannelSet set{.channels = channels, .kept = {}, .scale = {}};
-    for (std::size_t c = 0; c < p.size(); ++c) {
-      const double q = std::min(1.0, k * p[c]);
-      if (random.uniform() < q) {
+    for (std::size_t c = 0; c < q.size(); ++c) {
+      if (random.uniform() < q[c]) {
         set.kept.push_back(static_cast<std::int32_t>(c));
-        set.scale.push_back(static_cast<float>(1.0 / q));
+        if (scaled_) {
+          set.scale.push_back(static_cast<float>(1.0 / q[c]));
+        }
       }
     }
     // A network cannot run on nothing. As rare as prod(1 - q_c), about exp(-k).
@@ -115,10 +163,14 @@ class Bernoulli final : public Sampler {
   }
   [[nodiscard]] bool settles() const override { return false; }
   [[nodiscard]] bool fixed_size() const override { return false; }
+
+ private:
+  bool scaled_;
 };
 
 class Uniform final : public Sampler {
  public:
+  explicit Uniform(Scaling scaling) : scaled_(scaling == Scaling::unbiased) {}
   [[nodiscard]] ChannelSet draw(const Candidates& candidates, const SampleSize& size,
                                 RandomStream& random) const override {
     ChannelSet set = ChannelSet::all(candidates.channels());
@@ -128,9 +180,27 @@ class Uniform final : public Sampler {
     }
     set.kept.resize(k);
     std::sort(set.kept.begin(), set.kept.end());
+    if (scaled_) {
+      set.scale.assign(k, static_cast<float>(set.channels) / static_cast<float>(k));
+    }
     return set;
   }
   [[nodiscard]] bool settles() const override { return false; }
+  [[nodiscard]] bool fixed_size() const override { return true; }
+
+ private:
+  bool scaled_;
+};
+
+class Narrow final : public Sampler {
+ public:
+  [[nodiscard]] ChannelSet draw(const Candidates& candidates, const SampleSize& size,
+                                RandomStream& /*random*/) const override {
+    ChannelSet set = ChannelSet::all(candidates.channels());
+    set.kept.resize(size.kept(set.channels));
+    return set;
+  }
+  [[nodiscard]] bool settles() const override { return true; }
   [[nodiscard]] bool fixed_size() const override { return true; }
 };
 
@@ -195,18 +265,25 @@ class Cyclic final : public Sampler {
   [[nodiscard]] bool counts_draws() const override { return true; }
 };
 
-using Maker = std::unique_ptr<Sampler> (*)();
+using Maker = std::unique_ptr<Sampler> (*)(Scaling);
 
 template <typename T>
-std::unique_ptr<Sampler> make() {
-  return std::make_unique<T>();
+std::unique_ptr<Sampler> make(Scaling scaling) {
+  if constexpr (std::is_constructible_v<T, Scaling>) {
+    return std::make_unique<T>(scaling);
+  } else if (scaling == Scaling::unbiased) {
+    return nullptr;
+  } else {
+    return std::make_unique<T>();
+  }
 }
 
 const std::map<std::string, Maker>& makers() {
   static const std::map<std::string, Maker> kMakers{
       {"topk", make<TopK>},           {"gumbel", make<Gumbel>},   {"proportional", make<Proportional>},
-      {"bernoulli", make<Bernoulli>}, {"uniform", make<Uniform>}, {"adaptive", make<Adaptive>},
-      {"aged", make<Aged>},           {"cyclic", make<Cyclic>}};
+      {"bernoulli", make<Bernoulli>}, {"uniform", make<Uniform>}, {"uniform_replaced", make<UniformReplaced>},
+      {"adaptive", make<Adaptive>},   {"aged", make<Aged>},       {"cyclic", make<Cyclic>},
+      {"narrow", make<Narrow>}};
   return kMakers;
 }
 
@@ -235,7 +312,7 @@ std::int64_t SampleSize::bounded(std::int64_t k, std::int64_t channels) const {
   return std::min((least + channel_multiple - 1) / channel_multiple * channel_multiple, channels);
 }
 
-std::unique_ptr<Sampler> make_sampler(const std::string& name) {
+std::unique_ptr<Sampler> make_sampler(const std::string& name, Scaling scaling) {
   const auto found = makers().find(name);
   if (found == makers().end()) {
     std::string known;
@@ -245,7 +322,13 @@ std::unique_ptr<Sampler> make_sampler(const std::string& name) {
     throw Error(ErrorKind::usage,
                 concat("unknown sampler '", name, "': expected one of ", known, " (--sampler)"));
   }
-  return found->second();
+  auto sampler = found->second(scaling);
+  if (sampler == nullptr) {
+    throw Error(ErrorKind::usage, concat("sampler '", name,
+                                         "' has no scale that makes it unbiased: take proportional, "
+                                         "bernoulli, uniform or uniform_replaced"));
+  }
+  return sampler;
 }
 
 std::int64_t longest_wait(std::int64_t channels, std::int64_t k) {
@@ -253,8 +336,9 @@ std::int64_t longest_wait(std::int64_t channels, std::int64_t k) {
 }
 
 const std::vector<std::string>& sampler_names() {
-  static const std::vector<std::string> kNames{"topk",    "gumbel",   "proportional", "bernoulli",
-                                               "uniform", "adaptive", "aged",         "cyclic"};
+  static const std::vector<std::string> kNames{
+      "topk",     "gumbel", "proportional", "bernoulli", "uniform", "uniform_replaced",
+      "adaptive", "aged",   "cyclic",       "narrow"};
   return kNames;
 }
 

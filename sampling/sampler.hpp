@@ -58,16 +58,28 @@ class Sampler {
   [[nodiscard]] virtual bool counts_draws() const { return false; }
 };
 
+/// Whether what is kept is multiplied so that a sum over it estimates the sum over all without bias.
+enum class Scaling {
+  usual,     ///< as the sampler's description says
+  none,      ///< as it is; what is drawn n times counts n times
+  unbiased,  ///< by 1 / the expected number of times that it is kept
+};
+
 /// `topk` the k largest norms, ties to the lower index (the paper's choice for several nodes).
 /// `gumbel` k without replacement, proportional to 0.9 p_c + 0.1 / C (Gumbel top-k; Kool et al. 2019).
 /// `proportional` k draws with replacement from the same, scaled by count / (k p_c): unbiased.
-/// `bernoulli` each channel with q_c = min(1, k p_c), scaled by 1 / q_c: unbiased, of random size.
+/// `bernoulli` each channel with q_c = 0.9 min(1, k' p_c) + 0.1 / C, k' the smaller of k and the number of
+/// norms that are not 0, scaled by 1 / q_c: unbiased, of random size.
 /// `uniform` k without replacement, all alike, unscaled (batch norm absorbs the constant).
+/// `uniform_replaced` k draws with replacement, all alike; what is drawn n times counts n times.
 /// `adaptive` the smallest set that holds `ratio` of the sum of the norms.
 /// `aged` the k largest of norm x (draws waited + 1), those that waited for 4 ceil(C / k) draws first.
 /// `cyclic` the k that waited longest, ties to the lower index: all in turn.
-/// Throws Error(usage) for another name, listing these.
-[[nodiscard]] std::unique_ptr<Sampler> make_sampler(const std::string& name);
+/// `narrow` the first k: a network that is thin from the start.
+/// Throws Error(usage) for another name, listing these, and for Scaling::unbiased of a sampler whose choice
+/// is not random or whose probabilities are not known: only those that scale, and `uniform...`, have it.
+[[nodiscard]] std::unique_ptr<Sampler> make_sampler(const std::string& name,
+                                                    Scaling scaling = Scaling::usual);
 [[nodiscard]] const std::vector<std::string>& sampler_names();
 
 /// With a sampler that counts draws, each of `channels` is kept at least once in so many draws of k.

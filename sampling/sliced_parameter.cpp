@@ -2,9 +2,13 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/TensorIterator.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
+#include <c10/core/GradMode.h>
 
+#include <algorithm>
 #include <functional>
+#include <iterator>
 #include <numeric>
 
 #include "core/error.hpp"
@@ -69,6 +73,19 @@ void scatter_from(const ParameterShape& shape, const Plan& plan, const From* com
 }
 
 }  // namespace
+
+void clear_left_out_columns(const ParameterShape& shape, const Plan& plan, const at::Tensor& dense) {
+  if (shape.vector || !shape.column_site) {
+    return;
+  }
+  const std::vector<std::int32_t>& kept = plan.sets[*shape.column_site].kept;
+  const std::vector<std::int32_t> all = ChannelSet::all(shape.columns()).kept;
+  std::vector<std::int64_t> left_out;
+  std::ranges::set_difference(all, kept, std::back_inserter(left_out));
+  const at::NoGradGuard no_gradient;
+  at::Tensor columns = dense;
+  columns.index_fill_(1, at::tensor(left_out, at::kLong).to(dense.device()), 0);
+}
 
 std::vector<std::int64_t> ParameterShape::compact_sizes(const Plan& plan) const {
   std::vector<std::int64_t> compact = sizes;

@@ -53,6 +53,10 @@ struct Placement {
 /// order), rounding to its type. All on one device.
 void gather_slices(const SlicedParameter& parameter, const PlacedPlan& placed, const at::Tensor& leaf);
 
+/// Sets what `plan` leaves out of the columns of `dense`, a matrix or convolution of that shape, to zero. A
+/// vector stays as it is.
+void clear_left_out_columns(const ParameterShape& shape, const Plan& plan, const at::Tensor& dense);
+
 /// The inverse for gradients: a dense fp32 tensor in memory order that holds `compact` (in any floating type,
 /// 1-D or shaped, in memory order) in the kept places and zero elsewhere, on the same device.
 [[nodiscard]] at::Tensor scatter_slices(const ParameterShape& shape, const PlacedPlan& placed,

@@ -23,10 +23,10 @@ std::vector<float> random_norms(std::int64_t channels, std::uint64_t seed) {
 }
 
 ChannelSet draw(const std::string& sampler, const std::vector<float>& norms, const SampleSize& size,
-                std::uint64_t step = 0) {
+                std::uint64_t step = 0, Scaling scaling = Scaling::usual) {
   const std::vector<std::uint32_t> waiting(norms.size(), 0);
   RandomStream random(11, RandomPurpose::plan, step, 0);
-  ChannelSet set = make_sampler(sampler)->draw({.norms = norms, .waiting = waiting}, size, random);
+  ChannelSet set = make_sampler(sampler, scaling)->draw({.norms = norms, .waiting = waiting}, size, random);
   set.check();
   return set;
 }
@@ -144,7 +144,7 @@ void expect_unbiased(const std::string& sampler) {
   double sum = 0;
   double squares = 0;
   for (int i = 0; i < kDraws; ++i) {
-    const auto set = draw(sampler, norms, kPublished, i);
+    const auto set = draw(sampler, norms, kPublished, i, Scaling::unbiased);
     double estimate = 0;
     for (std::size_t j = 0; j < set.kept.size(); ++j) {
       estimate += static_cast<double>(set.scale[j]) * x[set.kept[j]];
@@ -159,10 +159,28 @@ void expect_unbiased(const std::string& sampler) {
 
 TEST(Proportional, IsUnbiased) { expect_unbiased("proportional"); }
 TEST(Bernoulli, IsUnbiased) { expect_unbiased("bernoulli"); }
+TEST(Uniform, IsUnbiasedWhereScaled) { expect_unbiased("uniform"); }
+TEST(UniformReplaced, IsUnbiasedWhereScaled) { expect_unbiased("uniform_replaced"); }
+
+TEST(Scaling, CountsWhatIsDrawnTwiceTwice) {
+  for (const auto* sampler : {"proportional", "uniform_replaced"}) {
+    const auto set = draw(sampler, random_norms(24, 5), kPublished, 0, Scaling::none);
+    EXPECT_EQ(std::accumulate(set.scale.begin(), set.scale.end(), 0.0F), 12) << sampler;
+  }
+  EXPECT_TRUE(draw("bernoulli", random_norms(24, 5), kPublished, 0, Scaling::none).scale.empty());
+}
+
+TEST(Scaling, IsRefusedWhereNothingMakesAChoiceUnbiased) {
+  for (const auto* sampler : {"topk", "gumbel", "adaptive", "aged", "cyclic", "narrow"}) {
+    EXPECT_THROW((void)make_sampler(sampler, Scaling::unbiased), Error) << sampler;
+    EXPECT_NE(make_sampler(sampler, Scaling::none), nullptr) << sampler;
+  }
+}
 
 TEST(Bernoulli, KeepsEachChannelWithItsProbability) {
-  const auto norms = random_norms(24, 7);
-  const auto p = mixed_probabilities(norms);
+  auto norms = random_norms(24, 7);
+  std::fill(norms.begin(), norms.begin() + 14, 0.0F);  // fewer than k are left
+  const double sum = std::accumulate(norms.begin(), norms.end(), 0.0);
   std::vector<int> counts(norms.size(), 0);
   constexpr int kDraws = 20'000;
   for (int i = 0; i < kDraws; ++i) {
@@ -170,8 +188,8 @@ TEST(Bernoulli, KeepsEachChannelWithItsProbability) {
       ++counts[c];
     }
   }
-  for (std::size_t c = 0; c < p.size(); ++c) {
-    const double q = std::min(1.0, 12 * p[c]);
+  for (std::size_t c = 0; c < norms.size(); ++c) {
+    const double q = 0.9 * std::min(1.0, 10 * norms[c] / sum) + 0.1 / 24;
     EXPECT_NEAR(counts[c] / static_cast<double>(kDraws), q, 5 * std::sqrt(q * (1 - q) / kDraws) + 1e-12) << c;
   }
 }
@@ -188,6 +206,10 @@ TEST(Gumbel, FirstChoiceFollowsTheProbabilities) {
     EXPECT_NEAR(counts[c] / static_cast<double>(kDraws), p[c], 5 * std::sqrt(p[c] * (1 - p[c]) / kDraws))
         << c;
   }
+}
+
+TEST(Narrow, KeepsTheFirst) {
+  EXPECT_EQ(draw("narrow", random_norms(6, 1), kPublished).kept, (std::vector<std::int32_t>{0, 1, 2}));
 }
 
 TEST(Uniform, KeepsAllChannelsEquallyOften) {
