@@ -41,6 +41,7 @@ struct Loader::Pending {
   std::vector<std::int64_t> indices;
   View view;
   std::int64_t epoch;
+  TransformConfig transform;
   Batch batch;
   // Under the loader's mutex:
   std::size_t taken = 0;
@@ -84,13 +85,14 @@ Loader::Loader(const ImageSource& source, const TransformConfig& transform, cons
 
 Loader::~Loader() { abandon(); }
 
-void Loader::start_epoch(EpochOrder& order, int rank, std::int64_t epoch, std::int64_t first_step) {
+void Loader::start_epoch(EpochOrder& order, int rank, std::int64_t epoch, std::int64_t first_step,
+                         std::int64_t image_size) {
   require(first_step >= 0 && first_step <= order.steps_per_epoch(), "Loader: first_step is beyond the epoch");
   std::deque<Planned> planned;
   for (std::int64_t step = first_step; step < order.steps_per_epoch(); ++step) {
     planned.push_back({order.indices(epoch, step, rank), order.global_count(step)});
   }
-  start(std::move(planned), View::training, epoch);
+  start(std::move(planned), View::training, epoch, image_size > 0 ? image_size : transform_.image_size);
 }
 
 void Loader::start_evaluation(const std::vector<std::int64_t>& indices, std::int64_t batch_size) {
@@ -101,14 +103,15 @@ void Loader::start_evaluation(const std::vector<std::int64_t>& indices, std::int
     const auto from = indices.begin() + static_cast<std::ptrdiff_t>(first);
     planned.push_back({{from, from + static_cast<std::ptrdiff_t>(count)}, static_cast<std::int64_t>(count)});
   }
-  start(std::move(planned), View::evaluation, 0);
+  start(std::move(planned), View::evaluation, 0, transform_.image_size);
 }
 
-void Loader::start(std::deque<Planned> planned, View view, std::int64_t epoch) {
+void Loader::start(std::deque<Planned> planned, View view, std::int64_t epoch, std::int64_t image_size) {
   abandon();
   planned_ = std::move(planned);
   view_ = view;
   epoch_ = epoch;
+  image_size_ = image_size;
   open_batches();
 }
 
@@ -137,10 +140,13 @@ std::shared_ptr<Loader::Pending> Loader::open_next() {
   pending->indices = std::move(planned_.front().indices);
   pending->view = view_;
   pending->epoch = epoch_;
+  pending->transform = transform_;
+  pending->transform.image_size = image_size_;
+  pending->transform.padding = std::min(transform_.padding, image_size_);
   pending->batch.global_count = planned_.front().global_count;
   planned_.pop_front();
   const auto count = static_cast<std::int64_t>(pending->indices.size());
-  const std::int64_t side = transform_.image_size;
+  const std::int64_t side = image_size_;
   pending->batch.images = at::empty({count, side, side, source_.channels()}, at::kByte);
   pending->batch.labels = at::empty({count}, at::kLong);
   return pending;
@@ -222,18 +228,19 @@ void Loader::write_image(Pending& pending, std::size_t position) const {
   const std::int64_t index = pending.indices[position];
   const Image image = source_.load(index);
   require(image.channels == source_.channels(), "Loader: a picture has other channels than its source");
+  const TransformConfig& transform = pending.transform;
   const auto row_bytes =
-      static_cast<std::size_t>(transform_.image_size * transform_.image_size * image.channels);
+      static_cast<std::size_t>(transform.image_size * transform.image_size * image.channels);
   const std::span<std::uint8_t> row(
       pending.batch.images.mutable_data_ptr<std::uint8_t>() + position * row_bytes, row_bytes);
   pending.batch.labels.mutable_data_ptr<std::int64_t>()[position] = source_.label(index);
   if (pending.view == View::evaluation) {
-    write_evaluation_view(image, transform_, row);
+    write_evaluation_view(image, transform, row);
     return;
   }
   RandomStream random(config_.seed, RandomPurpose::augment, static_cast<std::uint64_t>(pending.epoch),
                       static_cast<std::uint64_t>(index));
-  write_training_view(image, transform_, random, row);
+  write_training_view(image, transform, random, row);
 }
 
 }  // namespace slicereduce

@@ -47,8 +47,9 @@ class Loader {
   Loader& operator=(const Loader&) = delete;
 
   /// Training views of `epoch`, from `first_step` to its end, one batch a step. `order` is used before
-  /// this returns, not after.
-  void start_epoch(EpochOrder& order, int rank, std::int64_t epoch, std::int64_t first_step = 0);
+  /// this returns, not after. `image_size`: of these views, where it is not the transform's (0).
+  void start_epoch(EpochOrder& order, int rank, std::int64_t epoch, std::int64_t first_step = 0,
+                   std::int64_t image_size = 0);
   /// Evaluation views of `indices` in their order, `batch_size` at a time, the last batch smaller.
   void start_evaluation(const std::vector<std::int64_t>& indices, std::int64_t batch_size);
 
@@ -67,7 +68,7 @@ class Loader {
   struct Pending;
   struct Piece;
 
-  void start(std::deque<Planned> planned, View view, std::int64_t epoch);
+  void start(std::deque<Planned> planned, View view, std::int64_t epoch, std::int64_t image_size);
   void open_batches();
   [[nodiscard]] std::shared_ptr<Pending> open_next();
   void abandon();
@@ -83,6 +84,7 @@ class Loader {
   std::deque<Planned> planned_;
   View view_ = View::training;
   std::int64_t epoch_ = 0;
+  std::int64_t image_size_ = 0;
   double waited_ms_ = 0;
   // Under mutex_, with the counters in each Pending:
   std::mutex mutex_;

@@ -63,6 +63,9 @@ ExitCode bench_step(CLI::App& command, BenchOptions& options, const MpiSession& 
   at::Device device = at::kCPU;
   together(communicator, [&] {
     options.validate();
+    options.training().require_world(communicator.world_size());
+    require_image_side(make_architecture(options.network.arch, 3, 10, options.network.dropout),
+                       options.image_size);
     refuse_beside_auto(command);
     device = choose_device(parse_device_choice(options.step.device), session.local_rank());
     make_current(device);

@@ -44,6 +44,7 @@ nlohmann::ordered_json Manifest::to_json() const {
           {"mode", mode},
           {"ratio", ratio},
           {"slice_ratio", slice_ratio},
+          {"products_ratio", products_ratio},
           {"settles", settles},
           {"top1", top1},
           {"best_top1", best_top1},
@@ -71,6 +72,7 @@ Manifest Manifest::from_json(const std::string& text, const std::string& where) 
             .mode = json.at("mode"),
             .ratio = json.at("ratio"),
             .slice_ratio = json.at("slice_ratio"),
+            .products_ratio = json.value("products_ratio", 1.0),  // newer than the others
             .settles = json.at("settles"),
             .top1 = json.at("top1"),
             .best_top1 = json.at("best_top1"),

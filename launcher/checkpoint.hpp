@@ -31,6 +31,7 @@ struct Manifest {
   std::string mode = "compact";  ///< of the last step
   double ratio = 1;              ///< of the plan in force
   double slice_ratio = 1;        ///< of the slices in force, in mode feedback
+  double products_ratio = 1;     ///< of the last step in mode approximate
   bool settles = true;           ///< whether its sampler's sets come to rest
   double top1 = -1;              ///< of the network that --eval-network auto means; -1: not evaluated
   double best_top1 = -1;         ///< of the run so far

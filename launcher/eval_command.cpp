@@ -117,6 +117,8 @@ ExitCode evaluate_file(const CLI::App& command, const EvalOptions& options, cons
     data = TrainingData::open(options.data, options.dataset, image_size);
     require_to_fit(*loaded, data, options);
   });
+  together(communicator,
+           [&] { require_image_side(loaded->network.layout().architecture, data.transform.image_size); });
   require_agreement(communicator, {{"weights", to_hex(loaded->network.weights_digest())},
                                    {"validation data", to_hex(data.validation->fingerprint())}});
   at::set_num_threads(session.default_threads());

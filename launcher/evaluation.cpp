@@ -71,7 +71,7 @@ NormStatistics recalibrate(const Network& network, const View& view, Loader& loa
 }
 
 void average_statistics(NormStatistics& statistics, Communicator& communicator) {
-  if (communicator.world_size() == 1) {
+  if (communicator.world_size() == 1 || statistics.mean.empty()) {
     return;
   }
   std::vector<at::Tensor> tensors = statistics.mean;

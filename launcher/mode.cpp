@@ -35,8 +35,14 @@ bool read_ratio(const std::string& text, double& ratio) {
   return static_cast<bool>(number >> ratio) && number.eof() && ratio > 0 && ratio <= 1;
 }
 
+bool read_size(const std::string& text, std::int64_t& size) {
+  constexpr std::int64_t kMost = 4096;
+  std::istringstream number(text);
+  return static_cast<bool>(number >> size) && number.eof() && size >= 1 && size <= kMost;
+}
+
 bool read_mode(const std::string& text, Mode& mode) {
-  for (const Mode known : {Mode::compact, Mode::feedback, Mode::dense}) {
+  for (const Mode known : kModes) {
     if (text == to_string(known)) {
       mode = known;
       return true;
@@ -48,8 +54,11 @@ bool read_mode(const std::string& text, Mode& mode) {
 }  // namespace
 
 Mode parse_mode(const std::string& name) {
-  return parse_choice<Mode>(
-      name, "--mode", {{"compact", Mode::compact}, {"feedback", Mode::feedback}, {"dense", Mode::dense}});
+  return parse_choice<Mode>(name, "--mode",
+                            {{"compact", Mode::compact},
+                             {"feedback", Mode::feedback},
+                             {"approximate", Mode::approximate},
+                             {"dense", Mode::dense}});
 }
 
 std::string to_string(Mode mode) {
@@ -58,6 +67,8 @@ std::string to_string(Mode mode) {
       return "compact";
     case Mode::feedback:
       return "feedback";
+    case Mode::approximate:
+      return "approximate";
     case Mode::dense:
       break;
   }
@@ -70,10 +81,17 @@ EpochSchedule<double> parse_ratio_schedule(const std::string& text) {
                                 read_ratio);
 }
 
+EpochSchedule<std::int64_t> parse_size_schedule(const std::string& text) {
+  return parse_schedule<std::int64_t>(
+      text, "--size-schedule", "EPOCH:SIDE with rising epochs and SIDE from 1 to 4096, as in 0:128,6:160",
+      read_size);
+}
+
 EpochSchedule<Mode> parse_mode_schedule(const std::string& text) {
   return parse_schedule<Mode>(
       text, "--mode-schedule",
-      "EPOCH:MODE with rising epochs and MODE one of compact, feedback, dense, as in 0:compact,80:dense",
+      "EPOCH:MODE with rising epochs and MODE one of compact, feedback, approximate, dense, as in "
+      "0:compact,80:dense",
       read_mode);
 }
 

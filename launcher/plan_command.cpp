@@ -1,7 +1,9 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <iomanip>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <variant>
 
 #include "comm/link_model.hpp"
 #include "comm/wire.hpp"
@@ -131,10 +133,15 @@ void print_predictions(const PlanOptions& options, const std::vector<StepPredict
 
 ExitCode print_plan(PlanOptions options) {
   options.validate();
-  const bool small = !make_architecture(options.network.arch, 3, 10).stem_pools;
+  const Architecture architecture = make_architecture(options.network.arch, 3, 10, options.network.dropout);
+  const bool small =
+      architecture.image_side.has_value() || std::ranges::none_of(architecture.parts, [](const Part& part) {
+        return std::holds_alternative<MaxPool>(part.kind);
+      });
   if (options.image_size == 0) {
-    options.image_size = small ? 32 : 224;
+    options.image_size = architecture.image_side.value_or(small ? 32 : 224);
   }
+  require_image_side(architecture, options.image_size);
   if (options.classes == 0) {
     options.classes = small ? 10 : 1000;
   }
@@ -187,7 +194,7 @@ void add_plan_command(CLI::App& program, Action& action) {
   add_network_options(*command, o->network);
   add_reduction_options(*command, o->step);
   command->add_option("--image-size", o->image_size,
-                      "Side of the image; 0: 224, or 32 for networks of small images");
+                      "Side of the image; 0: 224, or 32 or 28 for networks of small images");
   command->add_option("--classes", o->classes,
                       "Number of classes; 0: 1000, or 10 for networks of small images");
   command->add_option("--in-channels", o->in_channels, "Colours of an image");

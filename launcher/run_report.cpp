@@ -102,7 +102,8 @@ void RunReport::finish_interval() {
                   {"comm_ms", sum.comm_ms / steps},
                   {"optimizer_ms", sum.optimizer_ms / steps},
                   {"wire_bytes", record.result.wire_bytes},
-                  {"dense_bytes", dense_bytes_}});
+                  {"dense_bytes", dense_bytes_},
+                  {"flops", record.flops}});
   log_.detail(concat("step=", record.step, "/", total_steps_, " epoch=", record.epoch,
                      " loss=", fixed(loss, 4), " lr=", fixed(record.lr, 5),
                      " images_per_s=", fixed(images_per_s, 0), " step_ms=", fixed(step_ms, 1),

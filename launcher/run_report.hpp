@@ -24,6 +24,7 @@ struct StepRecord {
   double data_ms = 0;
   double plan_ms = 0;
   std::int64_t global_images = 0;
+  double flops = 0;  ///< of all ranks
   StepResult result;
 };
 

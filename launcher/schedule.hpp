@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "launcher/train_options.hpp"
 
@@ -19,15 +20,21 @@ class Schedule {
   /// Whether `steps_done` ends an epoch or the run.
   [[nodiscard]] bool ends_epoch(std::int64_t steps_done) const;
 
-  /// Linear warm-up, then `cosine` to zero at the end, `step` (a tenth every 30 epochs) or `constant`.
+  /// Linear warm-up, then `cosine` to zero at the end, `step` (times --lr-gamma at --lr-milestones, or every
+  /// 30 epochs) or `constant`.
   [[nodiscard]] double lr(std::int64_t step) const;
   [[nodiscard]] Mode mode(std::int64_t step) const;
   [[nodiscard]] double ratio(std::int64_t step) const;
+  /// Side of training images; 0: as evaluation has them.
+  [[nodiscard]] std::int64_t image_size(std::int64_t step) const;
 
  private:
+  [[nodiscard]] std::int64_t drops(std::int64_t epoch) const;
+
   TrainOptions options_;
   std::int64_t steps_per_epoch_;
   std::int64_t total_steps_;
+  std::vector<double> milestones_;
 };
 
 }  // namespace slicereduce

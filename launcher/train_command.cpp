@@ -108,7 +108,10 @@ void settle_mode(CLI::App& command, const TrainOptions& options, const ChosenOpt
     together(communicator, [&] { choice = choice_of(saved, options); });
   }
   set_options(command, choice.options);
-  together(communicator, [&] { options.validate(); });  // with what a resumed run brings
+  together(communicator, [&] {  // with what a resumed run brings
+    options.validate();
+    options.require_world(communicator.world_size());
+  });
   std::ranges::copy(choice.reasons, std::back_inserter(request.notes));
 }
 
@@ -130,6 +133,7 @@ ExitCode train(CLI::App& command, TrainOptions& options, const MpiSession& sessi
   request.stop_requested = [] { return signal_received != 0; };
   together(communicator, [&] {
     options.validate();
+    options.require_world(communicator.world_size());
     refuse_beside_auto(command);
     request.device = choose_device(parse_device_choice(options.step.device), session.local_rank());
     make_current(request.device);
@@ -140,8 +144,11 @@ ExitCode train(CLI::App& command, TrainOptions& options, const MpiSession& sessi
   at::set_num_threads(options.step.threads > 0 ? options.step.threads : session.default_threads());
   request.resume = checkpoint_to_resume(options, communicator, log);
   set_options(command, {{"--seed", std::to_string(agree_on_seed(options, request.resume, communicator))}});
-  together(communicator,
-           [&] { request.data = TrainingData::open(options.data, options.dataset, options.image_size); });
+  together(communicator, [&] {
+    request.data = TrainingData::open(options.data, options.dataset, options.image_size);
+    require_image_side(make_architecture(options.network.arch, 3, 10, options.network.dropout),
+                       request.data.transform.image_size);
+  });
   require_agreement(communicator, facts_of(request));
   const ChosenOptions saved = options_to_resume(request.resume, communicator);
   settle_levels(command, options, saved, request, communicator);

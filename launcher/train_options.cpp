@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
+#include <sstream>
 
 #include "comm/low_rank_reducer.hpp"
 #include "comm/reducer.hpp"
@@ -51,7 +52,7 @@ void one_of(const std::string& value, const std::vector<std::string>& choices, c
 }  // namespace
 
 void NetworkOptions::validate() const {
-  (void)make_architecture(arch, 3, 10);
+  (void)make_architecture(arch, 3, 10, dropout);
   (void)parse_mode(mode);
   (void)parse_coupling(coupling);
   (void)parse_wire_type(wire);
@@ -66,10 +67,55 @@ void NetworkOptions::validate(Mode used) const {
            "--slice-output-ratio");
   }
   sampling(used).validate();
+  if (used == Mode::approximate) {
+    validate_products();
+  }
+  one_of(join, {"as_they_are", "zero"}, "--join");
+  if (used == Mode::compact && join == "zero" && !make_sampler(sampling(used).sampler)->settles()) {
+    refuse(concat("'", join, "' with sampler ", sampling(used).sampler,
+                  ", whose channels take turns: what waits for its turn would be lost"),
+           "as_they_are, or a sampler that settles (topk, adaptive, narrow)", "--join");
+  }
   if (used == Mode::feedback && !make_sampler(sampling(used).sampler)->counts_draws()) {
     refuse(concat("'", sampler, "' may never send what it does not choose, in mode feedback"),
            "auto, aged or cyclic", "--sampler");
   }
+}
+
+void NetworkOptions::validate_products() const {
+  one_of(approximate, {"forward", "black_box", "backward"}, "--approximate");
+  for (const auto& [ratio, option] : {std::pair(input_gradient_ratio, "--input-gradient-ratio"),
+                                      std::pair(weight_gradient_ratio, "--weight-gradient-ratio")}) {
+    if (!(ratio >= 0 && ratio <= 1)) {
+      refuse(concat("'", ratio, "'"), "at least 0 and at most 1", option);
+    }
+    if (ratio != 0 && approximate != "backward") {
+      refuse(concat("'", ratio, "' with --approximate ", approximate), "--approximate backward beside it",
+             option);
+    }
+  }
+  constexpr double kSome = 0.5;  // at 1 there is nothing to check, and a schedule may have others
+  products(kSome).validate();
+}
+
+ProductApproximation NetworkOptions::products(double ratio) const {
+  const auto of_ratio = [&, sampler_name = sampling(Mode::approximate).sampler](double own) {
+    SampleSize own_size = size;
+    own_size.ratio = own != 0 ? own : ratio;
+    return own_size.ratio == 1 ? std::nullopt
+                               : std::optional(Approximation{.sampler = make_sampler(sampler_name),
+                                                             .size = own_size,
+                                                             .norms = parse_term_norms(term_norms)});
+  };
+  if (approximate == "backward") {
+    return {.forward = {},
+            .input_gradient = of_ratio(input_gradient_ratio),
+            .weight_gradient = of_ratio(weight_gradient_ratio)};
+  }
+  return {.forward = of_ratio(0),
+          .gradient_of_all = approximate == "black_box",
+          .input_gradient = {},
+          .weight_gradient = {}};
 }
 
 std::int64_t NetworkOptions::row_groups() const { return std::llround(1 / slice_output_ratio); }
@@ -85,7 +131,7 @@ SamplingConfig NetworkOptions::sampling(Mode used) const {
 }
 
 Layout NetworkOptions::layout(std::int64_t in_channels, std::int64_t num_classes) const {
-  return make_layout(make_architecture(arch, in_channels, num_classes), parse_coupling(coupling),
+  return make_layout(make_architecture(arch, in_channels, num_classes, dropout), parse_coupling(coupling),
                      sample_classifier);
 }
 
@@ -130,7 +176,18 @@ void TrainOptions::validate() const {
   between(warmup_epochs, 0, 1e6, "warmup_epochs", "--warmup-epochs");
   one_of(schedule, {"cosine", "step", "constant"}, "--schedule");
   (void)parse_ratio_schedule(ratio_schedule);
-  for (const Mode mode : {Mode::compact, Mode::feedback, Mode::dense}) {
+  (void)parse_milestones(lr_milestones);
+  if (!(lr_gamma > 0 && lr_gamma <= 1)) {
+    refuse(concat("lr_gamma = ", lr_gamma), "0 < lr_gamma <= 1", "--lr-gamma");
+  }
+  const Architecture architecture = make_architecture(network.arch, 3, 10, network.dropout);
+  for (const auto& [epoch, side] : parse_size_schedule(size_schedule)) {
+    if (architecture.image_side && *architecture.image_side != side) {
+      refuse(concat("a side of ", side, " for ", network.arch),
+             concat(*architecture.image_side, "x", *architecture.image_side, " images"), "--size-schedule");
+    }
+  }
+  for (const Mode mode : kModes) {
     if (uses(mode)) {
       network.validate(mode);
     }
@@ -176,9 +233,36 @@ void TrainOptions::validate_together() const {
     refuse(concat("slice_output_ratio = ", network.slice_output_ratio, " without mode feedback"), "1",
            "--slice-output-ratio");
   }
+  const TrainOptions usual;
+  if (schedule != "step" && (!lr_milestones.empty() || lr_gamma != usual.lr_gamma)) {
+    refuse(concat("'", schedule, "' beside --lr-milestones or --lr-gamma"), "step", "--schedule");
+  }
+  const NetworkOptions& standard = usual.network;
+  if (!uses(Mode::approximate) &&
+      (network.approximate != standard.approximate || network.term_norms != standard.term_norms ||
+       network.input_gradient_ratio != 0 || network.weight_gradient_ratio != 0)) {
+    refuse("--approximate, --term-norms and the ratios of gradients without mode approximate",
+           "--mode approximate beside them", "--mode");
+  }
+  if (!uses(Mode::compact) && !uses(Mode::feedback) && uses(Mode::approximate) &&
+      network.resample_every != 1) {
+    refuse(concat("resample_every = ", network.resample_every, " in mode approximate, where each step draws"),
+           "1", "--resample-every");
+  }
+  if (!uses(Mode::compact) && network.join != standard.join) {
+    refuse("--join without mode compact", "--mode compact, or a schedule that has it", "--mode");
+  }
   if (step.reduce != "powersgd" && step.powersgd_rank != kDefaultPowersgdRank) {
     refuse(concat("powersgd_rank = ", step.powersgd_rank, " without factors"), "--reduce powersgd beside it",
            "--powersgd-rank");
+  }
+}
+
+void TrainOptions::require_world(int world_size) const {
+  if (!chooses_mode() && uses(Mode::approximate) && step.reduce == "slices" && world_size > 1) {
+    refuse(concat("mode approximate chooses by activations, which the ", world_size,
+                  " workers do not share: their gradients have no slices in common"),
+           "dense or powersgd, or one worker", "--reduce");
   }
 }
 
@@ -197,6 +281,20 @@ bool TrainOptions::uses(Mode mode) const {
   const bool scheduled = std::ranges::any_of(modes, [&](const auto& entry) { return entry.second == mode; });
   const bool starts_unscheduled = modes.empty() || modes.front().first > 0;
   return scheduled || (starts_unscheduled && parse_mode(network.mode) == mode);
+}
+
+std::vector<double> parse_milestones(const std::string& text) {
+  std::vector<double> milestones;
+  std::istringstream parts(text);
+  for (std::string part; std::getline(parts, part, ',');) {
+    std::istringstream number(part);
+    double epoch = 0;
+    if (!(number >> epoch) || !number.eof() || !(epoch > (milestones.empty() ? 0 : milestones.back()))) {
+      refuse(concat("'", part, "' in '", text, "'"), "rising epochs, as in 60,120,160", "--lr-milestones");
+    }
+    milestones.push_back(epoch);
+  }
+  return milestones;
 }
 
 BucketCapacity bucket_capacity(double bucket_mb) {
@@ -250,7 +348,8 @@ std::vector<LayerCost> costs_of_step(const Layout& layout, const StepPlans& plan
                                      std::int64_t image_size) {
   auto layers = plans.slices != nullptr
                     ? layer_costs(layout, *slice_layout, *plans.slices, image_size, wire_numel(step))
-                    : layer_costs(layout, plans.network, image_size, wire_numel(step));
+                    : layer_costs(layout, plans.network, image_size, wire_numel(step),
+                                  plans.products ? &*plans.products : nullptr);
   for (LayerCost& layer : layers) {
     if (step.reduce == "dense") {
       layer.numel = layer.kept_numel = layer.dense_numel;
@@ -261,13 +360,18 @@ std::vector<LayerCost> costs_of_step(const Layout& layout, const StepPlans& plan
 
 void add_network_options(CLI::App& app, NetworkOptions& o) {
   constexpr const char* kGroup = "Network and sampling";
-  app.add_option("-a,--arch", o.arch, "resnet18|34|50|101|152, or for small images resnet20|32|44|56|110")
+  app.add_option(
+         "-a,--arch", o.arch,
+         "resnet18|34|50|101|152; for small images resnet20|32|44|56|110 or wrn-DEPTH-WIDTH; for 28x28 "
+         "images mlp-LAYERSxWIDTH or cnn")
+      ->group(kGroup);
+  app.add_option("--dropout", o.dropout, "Share of features that wrn, mlp and cnn drop in training")
       ->group(kGroup);
   app.add_option(
          "--mode", o.mode,
          "compact: train the small network that sampling leaves; feedback: train all of it, send slices "
-         "of the gradient, and keep the rest for later; dense: leave nothing out; auto (not for plan): "
-         "the fastest that the other options allow, by measurement")
+         "of the gradient, and keep the rest for later; approximate: sample each product by itself; dense: "
+         "leave nothing out; auto (not for plan): the fastest that the other options allow, by measurement")
       ->group(kGroup);
   app.add_option("--sample-ratio", o.size.ratio,
                  "Share of a layer's input channels that a step keeps, or in mode feedback sends")
@@ -281,8 +385,28 @@ void add_network_options(CLI::App& app, NetworkOptions& o) {
       ->group(kGroup);
   app.add_option(
          "--sampler", o.sampler,
-         "topk|gumbel|proportional|bernoulli|uniform|adaptive|aged|cyclic; auto: topk, or aged in mode "
-         "feedback")
+         "topk|gumbel|proportional|bernoulli|uniform|uniform_replaced|adaptive|narrow|aged|cyclic; auto: "
+         "topk, or aged in mode feedback")
+      ->group(kGroup);
+  app.add_option(
+         "--approximate", o.approximate,
+         "In mode approximate, forward: the products of the forward pass, and gradients inside what they "
+         "kept; black_box: gradients as if they were exact; backward: the gradients' products alone")
+      ->group(kGroup);
+  app.add_option(
+         "--term-norms", o.term_norms,
+         "In mode approximate, what the sampler sees. both: norms of activations times norms of weights; "
+         "weights: theirs alone; subset: both, of a few entries")
+      ->group(kGroup);
+  app.add_option(
+         "--input-gradient-ratio", o.input_gradient_ratio,
+         "With --approximate backward, share of the output channels that the gradient to a layer's input "
+         "is made of; 0: as --sample-ratio")
+      ->group(kGroup);
+  app.add_option(
+         "--weight-gradient-ratio", o.weight_gradient_ratio,
+         "With --approximate backward, share of the examples that the gradient to its weights is made of; "
+         "0: as --sample-ratio")
       ->group(kGroup);
   app.add_option(
          "--coupling", o.coupling,
@@ -290,8 +414,14 @@ void add_network_options(CLI::App& app, NetworkOptions& o) {
       ->group(kGroup);
   app.add_option("--resample-every", o.resample_every, "Steps that share a choice of channels")
       ->group(kGroup);
+  app.add_option(
+         "--join", o.join,
+         "How channels join when mode compact ends or its ratio rises. as_they_are: as they were left; "
+         "zero: with weights of zero, so that the network goes on as what it was")
+      ->group(kGroup);
   app.add_flag("--sample-classifier", o.sample_classifier,
-               "In mode compact, sample the classifier's input channels too; feedback cuts it anyway")
+               "In modes compact and approximate, sample the classifier's input channels too; feedback cuts "
+               "it anyway")
       ->group(kGroup);
   app.add_option("--wire", o.wire, "fp32|bf16|fp16: how gradients travel")->group(kGroup);
 }
@@ -370,6 +500,9 @@ void add_train_options(CLI::App& app, TrainOptions& o) {
   app.add_option("--dataset", o.dataset, "auto|imagefolder|cifar10|mnist (IDX files)")->group("Data");
   app.add_option("--image-size", o.image_size, "Side of the training image; 0: the dataset's own, or 224")
       ->group("Data");
+  app.add_option("--size-schedule", o.size_schedule,
+                 "EPOCH:SIDE,... of training images, small ones first; evaluation keeps --image-size")
+      ->group("Data");
   app.add_option("-j,--workers", o.workers, "Loader threads a worker; 0: load in the training thread")
       ->group("Data");
   add_network_options(app, o.network);
@@ -387,7 +520,12 @@ void add_train_options(CLI::App& app, TrainOptions& o) {
   app.add_option("--steps", o.steps, "End after this many steps instead; 0: as the epochs take")->group(kRun);
   app.add_option("--warmup-epochs", o.warmup_epochs, "Epochs in which the learning rate rises from 0")
       ->group(kRun);
-  app.add_option("--schedule", o.schedule, "cosine, step (a tenth every 30 epochs), or constant")
+  app.add_option("--schedule", o.schedule, "cosine, step (drops at --lr-milestones), or constant")
+      ->group(kRun);
+  app.add_option("--lr-milestones", o.lr_milestones,
+                 "With --schedule step, EPOCH,... at which the learning rate drops; none: every 30")
+      ->group(kRun);
+  app.add_option("--lr-gamma", o.lr_gamma, "With --schedule step, what it is multiplied by there")
       ->group(kRun);
   app.add_option("--eval-network", o.eval_network,
                  "auto|sampled|dense|both: what is evaluated after an epoch")

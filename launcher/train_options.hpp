@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "comm/communicator.hpp"
 #include "comm/gradient_reducer.hpp"
@@ -26,11 +27,17 @@ namespace slicereduce {
 /// What is trained and how, apart from data and files: shared by `train`, `plan` and `bench step`.
 struct NetworkOptions {
   std::string arch = "resnet50";
+  double dropout = 0;
   std::string mode = "compact";
   std::string sampler = "auto";
   SampleSize size;
   double slice_output_ratio = 1;
+  std::string approximate = "forward";  ///< in mode approximate, which products
+  std::string term_norms = "both";      ///< likewise, what their sampler sees
+  double input_gradient_ratio = 0;      ///< with approximate = backward; 0: as the sample ratio
+  double weight_gradient_ratio = 0;     ///< likewise
   std::int64_t resample_every = 1;
+  std::string join = "as_they_are";  ///< how channels come into a network that grows
   std::string coupling = "block";
   bool sample_classifier = false;
   std::string wire = "fp32";
@@ -41,11 +48,16 @@ struct NetworkOptions {
   void validate(Mode used) const;
   /// How channels of the network are chosen, or in mode feedback slices of the gradient.
   [[nodiscard]] SamplingConfig sampling(Mode used) const;
+  /// How a step in mode approximate computes the layers that may be sampled.
+  [[nodiscard]] ProductApproximation products(double ratio) const;
   /// Into so many groups the rows of a gradient are cut, of which a step sends one.
   [[nodiscard]] std::int64_t row_groups() const;
   /// Mode dense is ratio 1.
   [[nodiscard]] double ratio(Mode used) const { return used == Mode::dense ? 1.0 : size.ratio; }
   [[nodiscard]] Layout layout(std::int64_t in_channels, std::int64_t num_classes) const;
+
+ private:
+  void validate_products() const;
 };
 
 inline constexpr std::int64_t kDefaultPowersgdRank = 4;
@@ -83,6 +95,9 @@ struct TrainOptions {
   std::int64_t steps = 0;  ///< 0: as the epochs take
   double warmup_epochs = 0;
   std::string schedule = "cosine";
+  std::string lr_milestones;   ///< "60,120": epochs at which `step` drops; empty: every 30
+  double lr_gamma = 0.1;       ///< by what
+  std::string size_schedule;   ///< "0:128,6:160"; empty: image_size throughout
   std::string mode_schedule;   ///< "0:compact,80:feedback"; empty: --mode throughout
   std::string ratio_schedule;  ///< "0:0.5,80:1.0"; empty: --sample-ratio throughout
   double auto_ratio = 1;       ///< with --mode auto, the least share of channels that compact may keep
@@ -101,6 +116,8 @@ struct TrainOptions {
   std::int64_t check_replicas_every = 0;
 
   void validate() const;
+  /// Throws Error(usage) for what so many workers can't do.
+  void require_world(int world_size) const;
   /// --mode auto: the program chooses mode, wire, reduction and bucket size before the first step, and the
   /// options are then those that it chose. Only validate() knows of it besides.
   [[nodiscard]] bool chooses_mode() const { return network.mode == "auto"; }
@@ -115,6 +132,9 @@ struct TrainOptions {
   void validate_together() const;
   void validate_auto() const;
 };
+
+/// "60,120" to {60, 120}. Throws Error(usage) where they do not rise.
+[[nodiscard]] std::vector<double> parse_milestones(const std::string& text);
 
 /// Buckets of --bucket-mb: the first and the last are smaller.
 [[nodiscard]] BucketCapacity bucket_capacity(double bucket_mb);

@@ -1,5 +1,7 @@
 #include "launcher/trainer.hpp"
 
+#include <algorithm>
+
 #include "core/digest.hpp"
 #include "core/text.hpp"
 #include "launcher/parts.hpp"
@@ -139,6 +141,8 @@ void Trainer::train_step() {
   train_seconds_ += seconds_since(started);
   wire_bytes_per_step_ = record.result.wire_bytes;
   if (leads()) {
+    const auto flops = static_cast<double>(state_->cost(training_side()).flops);
+    record.flops = kForwardPassesOfAStep * flops * static_cast<double>(batch.global_count);
     report_->step(record);
   }
 }
@@ -146,7 +150,8 @@ void Trainer::train_step() {
 Batch Trainer::next_batch(double& waited_ms) {
   const std::int64_t epoch = schedule_->epoch(state_->steps_done);
   if (loader_epoch_ != epoch) {
-    loader_->start_epoch(*order_, communicator_.rank(), epoch, schedule_->step_in_epoch(state_->steps_done));
+    loader_->start_epoch(*order_, communicator_.rank(), epoch, schedule_->step_in_epoch(state_->steps_done),
+                         schedule_->image_size(state_->steps_done));
     loader_epoch_ = epoch;
   }
   auto batch = loader_->next();
@@ -163,7 +168,9 @@ MicrobatchSource Trainer::microbatches(const Batch& batch) const {
             return Microbatch{.images = normalize(images, data_.normalization),
                               .labels = batch.labels.narrow(0, first, size).to(request_.device),
                               .weight = static_cast<double>(size * communicator_.world_size()) /
-                                        static_cast<double>(batch.global_count)};
+                                        static_cast<double>(batch.global_count),
+                              .number = communicator_.rank() +
+                                        communicator_.world_size() * static_cast<std::int64_t>(part)};
           }};
 }
 
@@ -274,7 +281,8 @@ void Trainer::evaluate_networks() {
     sampled_ = evaluate_one("sampled", state_->planner.current(), state_->network.statistics());
   }
   if (wants("dense")) {
-    const bool recalibrates = !state_->planner.current().full() && options_.recalibrate_batches > 0;
+    const bool has_norms = !state_->network.layout().statistics.empty();
+    const bool recalibrates = has_norms && !state_->ran_exactly() && options_.recalibrate_batches > 0;
     if (recalibrates) {
       state_->recalibrated =
           recalibrate(state_->network, view(), *loader_, *order_, epoch, options_.recalibrate_batches,
@@ -305,11 +313,15 @@ void Trainer::checkpoint(bool is_best) {
   });
 }
 
+std::int64_t Trainer::training_side() const {
+  const std::int64_t scheduled = schedule_->image_size(std::max<std::int64_t>(state_->steps_done - 1, 0));
+  return scheduled > 0 ? scheduled : data_.transform.image_size;
+}
+
 void Trainer::write_summary() {
   together(communicator_, [&] {
     if (leads()) {
-      directory_.write_summary(run_summary(options_, communicator_.world_size(), data_.transform.image_size,
-                                           *state_,
+      directory_.write_summary(run_summary(options_, communicator_.world_size(), training_side(), *state_,
                                            {.sampled = sampled_,
                                             .dense = dense_,
                                             .result_is_sampled = result_is_sampled(),

@@ -68,6 +68,8 @@ class Trainer {
   [[nodiscard]] bool wants(const std::string& network) const;
   void checkpoint(bool is_best);
   void write_summary();
+  /// Of the last step's images.
+  [[nodiscard]] std::int64_t training_side() const;
 
   [[nodiscard]] bool leads() const { return communicator_.rank() == 0; }
   /// Whether the run's result is the sampled network: see --eval-network auto.

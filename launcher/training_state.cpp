@@ -59,7 +59,9 @@ TrainingState::TrainingState(const TrainOptions& options, std::int64_t in_channe
     : network(options.network.layout(in_channels, num_classes), *options.seed, device),
       sgd(network.parameters(), network.layout().sites, options.step.sgd),
       planner(network.layout().sites, options.network.sampling(Mode::compact), *options.seed),
-      step_options_(options.step) {
+      network_options_(options.network),
+      step_options_(options.step),
+      seed_(*options.seed) {
   if (options.uses(Mode::feedback)) {
     slices = std::make_unique<GradientSlices>(network, options.network, *options.seed);
   }
@@ -73,18 +75,44 @@ TrainingState::TrainingState(const TrainOptions& options, std::int64_t in_channe
 }
 
 StepPlans TrainingState::plans(std::int64_t step, Mode mode_of_step, double ratio) {
+  if (network_options_.join == "zero" && grows(mode_of_step, ratio)) {
+    clear_what_joins();
+  }
   // A compact network has no place for what is owed of the channels that it leaves out: one exact step pays.
   const bool pays = mode != Mode::compact && mode_of_step == Mode::compact && is_in_debt();
   mode = pays ? Mode::dense : mode_of_step;
   const auto at = static_cast<std::uint64_t>(step);
+  const DrawKey draws{.seed = seed_, .step = at};
   const Plan& kept = planner.plan(at, mode == Mode::compact ? ratio : 1.0, sgd.norms());
+  if (mode == Mode::approximate) {
+    products_ratio_ = ratio;
+    return {.network = kept, .draws = draws, .products = network_options_.products(ratio)};
+  }
   if (mode != Mode::feedback) {
-    return {.network = kept, .pays = pays};
+    return {.network = kept, .pays = pays, .draws = draws};
   }
   Planner& cutter = slices->planner;
   const auto norms = cutter.is_due(at, ratio) ? sgd.norms(slices->layout.sites, slices->parameters)
                                               : std::vector<std::vector<float>>(slices->layout.sites.size());
-  return {.network = kept, .slices = &cutter.plan(at, ratio, norms)};
+  return {.network = kept, .slices = &cutter.plan(at, ratio, norms), .draws = draws};
+}
+
+bool TrainingState::grows(Mode mode_of_step, double ratio) const {
+  const bool was_compact = mode == Mode::compact && planner.ratio() > 0 && !planner.current().full();
+  return was_compact && (mode_of_step != Mode::compact || ratio > planner.ratio());
+}
+
+/// All that is left out, not what joins now alone: a sampler by norms would prefer what was never trained.
+void TrainingState::clear_what_joins() {
+  const std::span<SlicedParameter> parameters = network.parameters();
+  for (std::size_t p = 0; p < parameters.size(); ++p) {
+    clear_left_out_columns(parameters[p].shape, planner.current(), parameters[p].value);
+    clear_left_out_columns(parameters[p].shape, planner.current(), sgd.momentum()[p]);
+    if (memory && memory->owed()[p].defined()) {
+      clear_left_out_columns(parameters[p].shape, planner.current(), memory->owed()[p]);
+    }
+  }
+  sgd.refresh_norms();
 }
 
 bool TrainingState::is_in_debt() {
@@ -92,7 +120,16 @@ bool TrainingState::is_in_debt() {
 }
 
 double TrainingState::ratio() const {
+  if (mode == Mode::approximate) {
+    return products_ratio_;
+  }
   return mode == Mode::feedback ? slices->planner.ratio() : planner.ratio();
+}
+
+bool TrainingState::ran_exactly() const {
+  const bool approximates =
+      mode == Mode::approximate && network_options_.products(products_ratio_).forward.has_value();
+  return planner.current().full() && !approximates;
 }
 
 std::optional<Feedback> TrainingState::feedback() {
@@ -106,8 +143,10 @@ std::optional<Feedback> TrainingState::feedback() {
 
 LayerCost TrainingState::cost(std::int64_t image_size) const {
   const bool is_cut = mode == Mode::feedback;
-  const StepPlans plans{.network = planner.current(),
-                        .slices = is_cut ? &slices->planner.current() : nullptr};
+  StepPlans plans{.network = planner.current(), .slices = is_cut ? &slices->planner.current() : nullptr};
+  if (mode == Mode::approximate) {
+    plans.products = network_options_.products(products_ratio_);
+  }
   return total_cost(
       costs_of_step(network.layout(), plans, is_cut ? &slices->layout : nullptr, step_options_, image_size));
 }
@@ -118,7 +157,7 @@ void TrainingState::restore(const Checkpoint& checkpoint, const std::string& whe
   const Layout& layout = network.layout();
   require_same("architecture", saved.arch, layout.architecture.name, where);
   require_same("classes", saved.num_classes, layout.architecture.num_classes, where);
-  require_same("input channels", saved.in_channels, layout.architecture.stem.in, where);
+  require_same("input channels", saved.in_channels, layout.architecture.in_channels, where);
   require_same<int>("--sample-classifier", saved.sample_classifier, layout.classifier_site.has_value(),
                     where);
   load_parameter_tensors(network, network.values(), checkpoint.weights, where);
@@ -126,6 +165,7 @@ void TrainingState::restore(const Checkpoint& checkpoint, const std::string& whe
   load_statistics(network, network.statistics(), checkpoint.statistics, where);
   load_planner(planner, saved.ratio, checkpoint.channels, where);
   mode = parse_mode(saved.mode);
+  products_ratio_ = saved.products_ratio;
   if (slices) {
     load_planner(slices->planner, saved.slice_ratio, checkpoint.slices, where);
   } else if (mode == Mode::feedback) {
@@ -184,7 +224,7 @@ Checkpoint TrainingState::checkpoint(Manifest manifest, Communicator& communicat
   manifest.arch = layout.architecture.name;
   manifest.coupling = to_string(layout.coupling);
   manifest.sample_classifier = layout.classifier_site.has_value();
-  manifest.in_channels = layout.architecture.stem.in;
+  manifest.in_channels = layout.architecture.in_channels;
   manifest.num_classes = layout.architecture.num_classes;
   manifest.step = steps_done;
   manifest.world_size = communicator.world_size();
@@ -192,6 +232,7 @@ Checkpoint TrainingState::checkpoint(Manifest manifest, Communicator& communicat
   manifest.settles = planner.sampler().settles();
   manifest.mode = to_string(mode);
   manifest.ratio = planner.ratio();
+  manifest.products_ratio = products_ratio_;
   manifest.slice_ratio = slices ? slices->planner.ratio() : 1;
   return {.manifest = std::move(manifest),
           .weights = parameter_tensors(network, network.values()),

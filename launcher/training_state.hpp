@@ -37,6 +37,8 @@ struct TrainingState {
   [[nodiscard]] StepPlans plans(std::int64_t step, Mode mode, double ratio);
   /// Of the plans handed out last.
   [[nodiscard]] double ratio() const;
+  /// Whether that step's forward pass was the exact network's, as batch norm's statistics then are.
+  [[nodiscard]] bool ran_exactly() const;
   /// For the training step; nothing where everything that a step computes is sent.
   [[nodiscard]] std::optional<Feedback> feedback();
   /// Of a step with the plans handed out last.
@@ -60,10 +62,16 @@ struct TrainingState {
   std::optional<NormStatistics> recalibrated;  ///< of the exact network, since the last evaluation
 
  private:
+  NetworkOptions network_options_;
   StepOptions step_options_;
+  std::uint64_t seed_;
+  double products_ratio_ = 1;  ///< of the last step in mode approximate
 
   /// The same on all ranks: what is owed follows from plans, which they share.
   [[nodiscard]] bool is_in_debt();
+  /// Whether a step has channels that the last one's compact network left out.
+  [[nodiscard]] bool grows(Mode mode_of_step, double ratio) const;
+  void clear_what_joins();
   void restore_debts(const Checkpoint& checkpoint, const std::string& where, int rank, int world_size);
   [[nodiscard]] StateDict debts(Communicator& communicator);
 };

@@ -77,7 +77,7 @@ std::optional<StepResult> TrainingStep::run(const StepPlans& plans, const Microb
       send(p, {});
     }
   } else {
-    compute_gradients(batches, result);
+    compute_gradients(plans, batches, result);
   }
   watch.lap_ms();
   const std::optional<ReduceTimes> reduced = update(plans, lr);
@@ -131,15 +131,20 @@ void TrainingStep::begin_reduction(const StepPlans& plans, bool wants_stop) {
   reducer_.begin(slots, digest_of(std::as_bytes(std::span(digests))), wants_stop);
 }
 
-void TrainingStep::compute_gradients(const MicrobatchSource& batches, StepResult& result) {
+void TrainingStep::compute_gradients(const StepPlans& plans, const MicrobatchSource& batches,
+                                     StepResult& result) {
+  constexpr std::uint64_t kMostLayers = 1U << 20;
   Stopwatch watch(network_.device());
   double loss_sum = 0;
   std::int64_t images = 0;
   for (std::size_t i = 0; i < batches.count; ++i) {
     const Microbatch batch = batches.make(i);
     last_microbatch_ = i + 1 == batches.count;
+    DrawKey key = plans.draws;
+    key.part = kMostLayers * static_cast<std::uint64_t>(batch.number);
     const at::Tensor logits =
-        network_.forward(compact_, batch.images, network_.statistics(), {.batch_statistics = true});
+        network_.forward(compact_, batch.images, network_.statistics(),
+                         {.draws = key, .products = plans.products ? &*plans.products : nullptr});
     const at::Tensor loss = at::cross_entropy_loss(logits, batch.labels, {}, at::Reduction::Mean,
                                                    /*ignore_index=*/-100, config_.label_smoothing);
     loss_sum += loss.item<double>() * static_cast<double>(batch.labels.numel());

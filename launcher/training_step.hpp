@@ -56,6 +56,8 @@ struct StepPlans {
   /// Whether all that is owed goes out, without approximation, and nothing is owed after it but a 2-byte
   /// wire's rounding, which is dropped.
   bool pays = false;
+  DrawKey draws;                                 ///< of the step; its part is the microbatch
+  std::optional<ProductApproximation> products;  ///< of the layers that may be sampled; none: exact
 };
 
 struct Microbatch {
@@ -64,6 +66,7 @@ struct Microbatch {
   /// n * world_size / global n, of all microbatches of all ranks: it makes the mean over ranks the mean over
   /// images where ranks have different numbers.
   double weight = 1;
+  std::int64_t number = 0;  ///< of all microbatches of all ranks: it has random numbers of its own
 };
 
 /// A step's microbatches, made one after the other: one at a time has to fit into memory.
@@ -120,7 +123,7 @@ class TrainingStep {
   void gather(const Plan& plan);
   void cut_gradients(const StepPlans& plans);
   void begin_reduction(const StepPlans& plans, bool wants_stop);
-  void compute_gradients(const MicrobatchSource& batches, StepResult& result);
+  void compute_gradients(const StepPlans& plans, const MicrobatchSource& batches, StepResult& result);
   void take_gradient(std::size_t parameter, const at::Tensor& leaf);
   void send(std::size_t parameter, const at::Tensor& gradient);
   [[nodiscard]] std::optional<ReduceTimes> update(const StepPlans& plans, double lr);

@@ -17,13 +17,16 @@ TypicalStep::TypicalStep(const NetworkOptions& options, Layout layout)
 }
 
 std::vector<LayerCost> TypicalStep::costs(const StepOptions& step, std::int64_t image_size) const {
-  const StepPlans plans{.network = network_, .slices = mode_ == Mode::feedback ? &slices_ : nullptr};
+  StepPlans plans{.network = network_, .slices = mode_ == Mode::feedback ? &slices_ : nullptr};
+  if (mode_ == Mode::approximate) {
+    plans.products = options_.products(options_.size.ratio);
+  }
   return costs_of_step(layout_, plans, &slice_layout_, step, image_size);
 }
 
 bool TypicalStep::is_exact() const {
-  const bool has_fixed_size =
-      options_.ratio(mode_) == 1.0 || make_sampler(options_.sampling(mode_).sampler)->fixed_size();
+  const bool has_fixed_size = options_.ratio(mode_) == 1.0 || mode_ == Mode::approximate ||
+                              make_sampler(options_.sampling(mode_).sampler)->fixed_size();
   return has_fixed_size &&
          (mode_ != Mode::feedback || groups_are_equal(slice_layout_, options_.row_groups()));
 }

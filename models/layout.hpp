@@ -1,8 +1,10 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "models/architecture.hpp"
@@ -11,9 +13,9 @@
 
 namespace slicereduce {
 
-/// What happens to the outputs that the next convolution of a block does not keep.
+/// What happens to the outputs that the next layer does not keep.
 enum class Coupling {
-  block,  ///< they are not computed: convolution and batch norm lose those rows too; exact
+  block,  ///< they are not computed: the layer and what follows it lose those rows too; exact
   none,   ///< they are computed and dropped, as in the published scheme
 };
 
@@ -21,22 +23,60 @@ enum class Coupling {
 [[nodiscard]] Coupling parse_coupling(const std::string& name);
 [[nodiscard]] std::string to_string(Coupling coupling);
 
-/// A convolution with its batch norm: indices into the layout's parameters, statistics and sites.
+/// A convolution or a linear map: indices into the layout's parameters and sites.
 struct Layer {
-  ConvNorm shape;
+  std::string name;
+  bool is_linear = false;
+  std::int64_t kernel = 1;
+  std::int64_t stride = 1;
   std::size_t weight = 0;
-  std::size_t norm_weight = 0;
-  std::size_t norm_bias = 0;
-  std::size_t statistics = 0;
+  std::optional<std::size_t> bias;
   std::optional<std::size_t> input_site;   ///< keeps its input channels
   std::optional<std::size_t> output_site;  ///< keeps its output channels (coupled layers only)
 };
 
-struct Block {
-  std::size_t input_site = 0;
-  std::vector<Layer> chain;
+/// Batch norm: indices into the layout's parameters, statistics and sites.
+struct NormStep {
+  std::size_t weight = 0;
+  std::size_t bias = 0;
+  std::size_t statistics = 0;
+  std::optional<std::size_t> site;  ///< of the channels that there are to normalise
+};
+
+/// Keeps a site's channels of what it reads, times their scale.
+struct TakeStep {
+  std::size_t site = 0;
+};
+
+/// Multiplies by a site's scale: its channels are all that there are.
+struct ScaleStep {
+  std::size_t site = 0;
+};
+
+struct DropoutStep {
+  double p = 0;
+  bool whole_maps = false;
+  std::size_t number = 0;  ///< of the network's dropouts
+};
+
+struct Step;
+using Steps = std::vector<Step>;
+
+struct ResidualStep {
+  /// Whose channels are taken of its input, for the branch and for a projection. Where none, they take by
+  /// themselves.
+  std::optional<std::size_t> site;
+  Steps branch;
   Shortcut shortcut = Shortcut::identity;
-  std::optional<Layer> projection;
+  Steps projection;
+  std::int64_t stride = 1;  ///< of a shortcut that pads
+  std::int64_t out = 0;
+};
+
+struct Step {
+  std::variant<Layer, NormStep, TakeStep, ScaleStep, Relu, MaxPool, MeanPool, Flatten, DropoutStep,
+               ResidualStep>
+      kind;
 };
 
 /// Running statistics of one batch norm.
@@ -46,21 +86,29 @@ struct NormShape {
   std::optional<std::size_t> site;  ///< whose set says which channels a step normalises
 };
 
-/// Where everything of a network is: parameters in torchvision's order (which is the order of use),
-/// and the sites where channels are chosen. A block's input is one site, shared by its first
-/// convolution and its projection, so that it is gathered once; each inner convolution's input is another.
-/// The stem is never sampled, the classifier only on request.
+/// How a parameter's first values are drawn.
+struct FirstValues {
+  enum class Kind { constant, normal, uniform };
+  Kind kind = Kind::constant;
+  double value = 0;  ///< the constant, the standard deviation, or the bound
+};
+
+/// Where everything of a network is: parameters in the order of use (torchvision's), the sites where channels
+/// are chosen, and the steps of a forward pass. A block's input is one site, shared by its first convolution
+/// and its projection, so that where both begin with it it is gathered once; each other sampled layer's input
+/// is another. Between two layers that are coupled, all steps see the kept channels alone.
 struct Layout {
   Architecture architecture;
   Coupling coupling = Coupling::block;
   std::vector<Site> sites;
   std::vector<ParameterShape> parameters;
+  std::vector<FirstValues> first_values;  ///< by parameter
   std::vector<NormShape> statistics;
-  Layer stem;
-  std::vector<Block> blocks;
+  Steps steps;
+  std::optional<std::size_t>
+      stem_weight;  ///< of a first convolution: no input is left out, and mode feedback does not cut it
   std::optional<std::size_t> classifier_site;
   std::size_t classifier_weight = 0;
-  std::size_t classifier_bias = 0;
 };
 
 [[nodiscard]] Layout make_layout(const Architecture& architecture, Coupling coupling, bool sample_classifier);

@@ -2,7 +2,6 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/addmm.h>
 #include <ATen/ops/batch_norm.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/conv2d.h>
@@ -13,11 +12,13 @@
 #include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
 
-#include <cmath>
+#include <tuple>
+#include <variant>
 
 #include "core/choice.hpp"
 #include "core/digest.hpp"
 #include "core/error.hpp"
+#include "core/overloaded.hpp"
 #include "core/random.hpp"
 #include "core/text.hpp"
 #include "sampling/memory_order.hpp"
@@ -29,91 +30,114 @@ namespace {
 
 constexpr double kNormEpsilon = 1e-5;
 
-/// One forward pass through the blocks of a layout.
+/// One forward pass through the steps of a layout.
 class Pass {
  public:
-  Pass(const Layout& layout, const CompactNetwork& compact, NormStatistics& statistics, NormMode mode)
-      : layout_(layout), compact_(compact), statistics_(statistics), mode_(mode) {}
+  Pass(const CompactNetwork& compact, NormStatistics& statistics, const ForwardMode& mode)
+      : compact_(compact), statistics_(statistics), mode_(mode) {}
 
-  at::Tensor run(at::Tensor x) {
-    x = x.to(leaf(layout_.stem.weight).scalar_type());
-    x = conv_norm(layout_.stem, x).relu_();
-    if (layout_.architecture.stem_pools) {
-      x = at::max_pool2d(x, 3, 2, 1);
+  at::Tensor run(const Steps& steps, at::Tensor x) {
+    for (const Step& step : steps) {
+      x = std::visit(
+          Overloaded{
+              [&](const Layer& layer) { return apply(layer, x); },
+              [&](const NormStep& norm) { return normalized(norm, x); },
+              [&](const TakeStep& take) { return take_channels(x, set(take.site)); },
+              [&](const ScaleStep& scale) { return scaled(x, scale.site); },
+              [&](const Relu&) { return x.relu_(); },
+              [&](const MaxPool& pool) { return at::max_pool2d(x, pool.kernel, pool.stride, pool.padding); },
+              [&](const MeanPool&) { return x.mean({2, 3}); },
+              [&](const Flatten&) { return x.flatten(1); },
+              [&](const DropoutStep& dropout) { return dropped(dropout, x); },
+              [&](const ResidualStep& residual) { return sum(residual, x); },
+          },
+          step.kind);
     }
-    for (const auto& block : layout_.blocks) {
-      x = residual(block, x);
-    }
-    x = x.mean({2, 3});
-    if (layout_.classifier_site) {
-      x = take_channels(x, compact_.plan.set(*layout_.classifier_site));
-    }
-    return at::linear(x, leaf(layout_.classifier_weight), leaf(layout_.classifier_bias).to(x.scalar_type()))
-        .to(at::kFloat);
+    return x;
   }
 
  private:
   const at::Tensor& leaf(std::size_t parameter) const { return compact_.leaves[parameter]; }
+  const std::shared_ptr<const PlacedSet>& set(std::size_t site) const { return compact_.plan.set(site); }
 
-  at::Tensor residual(const Block& block, const at::Tensor& x) {
-    const auto& set = compact_.plan.set(block.input_site);
-    at::Tensor taken;
-    at::Tensor skip;
-    if (block.projection) {
-      taken = take_channels(x, set);
-      skip = conv_norm(*block.projection, taken);
+  at::Tensor apply(const Layer& layer, const at::Tensor& x) const {
+    const at::Tensor bias = layer.bias ? leaf(*layer.bias).to(x.scalar_type()) : at::Tensor();
+    if (mode_.products != nullptr && layer.input_site) {
+      return approximated(layer, x, bias);
+    }
+    return layer.is_linear ? at::linear(x, leaf(layer.weight), bias)
+                           : at::conv2d(x, leaf(layer.weight), bias, layer.stride, layer.kernel / 2);
+  }
+
+  at::Tensor approximated(const Layer& layer, const at::Tensor& x, const at::Tensor& bias) const {
+    DrawKey key = mode_.draws.value();
+    key.part += layer.weight;
+    if (layer.is_linear) {
+      return approximate_linear(x, leaf(layer.weight), bias, *mode_.products, key);
+    }
+    const std::int64_t padding = layer.kernel / 2;
+    const ConvolutionShape shape{.stride = {layer.stride, layer.stride}, .padding = {padding, padding}};
+    return approximate_conv2d(x, leaf(layer.weight), bias, shape, *mode_.products, key);
+  }
+
+  at::Tensor sum(const ResidualStep& residual, const at::Tensor& x) {
+    at::Tensor taken = x;
+    at::Tensor skip = x;
+    if (residual.shortcut == Shortcut::projection) {
+      taken = residual.site ? take_channels(x, set(*residual.site)) : x;
+      skip = run(residual.projection, taken);
     } else {
-      std::tie(taken, skip) = take_and_pass(x, set);
-      if (block.shortcut == Shortcut::padding) {
-        skip = padded(skip, block.chain.front().shape.stride, block.chain.back().shape.out);
+      if (residual.site) {
+        std::tie(taken, skip) = take_and_pass(x, set(*residual.site));
+      }
+      if (residual.shortcut == Shortcut::padding) {
+        skip = padded(skip, residual.stride, residual.out);
       }
     }
-    return chain(block, taken).add_(skip).relu_();
+    return run(residual.branch, taken).add_(skip);
   }
 
-  at::Tensor chain(const Block& block, const at::Tensor& taken) {
-    at::Tensor h = conv_norm(block.chain.front(), taken);
-    for (std::size_t i = 1; i < block.chain.size(); ++i) {
-      h = conv_norm(block.chain[i], inner_input(block.chain[i - 1], block.chain[i], h.relu_()));
-    }
-    return h;
-  }
-
-  /// What a convolution inside a block reads: coupled, its predecessor computed just that.
-  at::Tensor inner_input(const Layer& before, const Layer& layer, const at::Tensor& h) const {
-    const auto& set = compact_.plan.set(*layer.input_site);
-    if (!before.output_site) {
-      return take_channels(h, set);
-    }
-    if (!set->scale.defined()) {
-      return h;
-    }
-    return h * set->scale.view({1, -1, 1, 1}).to(h.scalar_type());
-  }
-
-  at::Tensor padded(const at::Tensor& skip, std::int64_t stride, std::int64_t out) const {
+  static at::Tensor padded(const at::Tensor& skip, std::int64_t stride, std::int64_t out) {
     const std::int64_t side = (out - skip.size(1)) / 2;
     return at::constant_pad_nd(skip.slice(2, 0, {}, stride).slice(3, 0, {}, stride),
                                {0, 0, 0, 0, side, side});
   }
 
-  at::Tensor conv_norm(const Layer& layer, const at::Tensor& x) {
-    const std::int64_t padding = layer.shape.kernel / 2;
-    const at::Tensor y = at::conv2d(x, leaf(layer.weight), {}, layer.shape.stride, padding);
-    return norm(layer, y);
+  at::Tensor scaled(const at::Tensor& x, std::size_t site) const {
+    const at::Tensor& scale = set(site)->scale;
+    if (!scale.defined()) {
+      return x;
+    }
+    std::vector<std::int64_t> along(x.dim(), 1);
+    along[1] = -1;
+    return x * scale.view(along).to(x.scalar_type());
   }
 
-  at::Tensor norm(const Layer& layer, const at::Tensor& y) {
-    at::Tensor& mean = statistics_.mean[layer.statistics];
-    at::Tensor& variance = statistics_.variance[layer.statistics];
-    const auto* placed = layer.output_site ? compact_.plan.set(*layer.output_site).get() : nullptr;
+  /// The same mask for any number of threads and on every device.
+  at::Tensor dropped(const DropoutStep& dropout, const at::Tensor& x) const {
+    if (!mode_.draws) {
+      return x;
+    }
+    const DrawKey& key = *mode_.draws;
+    RandomStream random(key.seed, RandomPurpose::dropout, key.step, key.part + dropout.number);
+    at::Generator generator = at::detail::createCPUGenerator(random.below(1ULL << 63));
+    const std::vector<std::int64_t> sizes =
+        dropout.whole_maps ? std::vector<std::int64_t>{x.size(0), x.size(1), 1, 1} : x.sizes().vec();
+    const at::Tensor mask = at::empty(sizes, at::kFloat).bernoulli_(1 - dropout.p, generator);
+    return x * mask.div_(1 - dropout.p).to(x.options());
+  }
+
+  at::Tensor normalized(const NormStep& norm, const at::Tensor& x) {
+    at::Tensor& mean = statistics_.mean[norm.statistics];
+    at::Tensor& variance = statistics_.variance[norm.statistics];
+    const auto* placed = norm.site ? set(*norm.site).get() : nullptr;
     if (placed == nullptr || placed->set.size() == placed->set.channels) {
-      return batch_norm(layer, y, mean, variance);
+      return batch_norm(norm, x, mean, variance);
     }
     const at::Tensor& kept = placed->kept;
     const at::Tensor kept_mean = mean.index_select(0, kept);
     const at::Tensor kept_variance = variance.index_select(0, kept);
-    at::Tensor out = batch_norm(layer, y, kept_mean, kept_variance);
+    at::Tensor out = batch_norm(norm, x, kept_mean, kept_variance);
     if (mode_.batch_statistics) {
       const c10::NoGradGuard no_grad;
       mean.index_copy_(0, kept, kept_mean);
@@ -122,28 +146,28 @@ class Pass {
     return out;
   }
 
-  at::Tensor batch_norm(const Layer& layer, const at::Tensor& y, const at::Tensor& mean,
+  at::Tensor batch_norm(const NormStep& norm, const at::Tensor& x, const at::Tensor& mean,
                         const at::Tensor& variance) const {
-    return at::batch_norm(y, leaf(layer.norm_weight), leaf(layer.norm_bias), mean, variance,
-                          mode_.batch_statistics, mode_.momentum, kNormEpsilon, /*cudnn_enabled=*/true);
+    return at::batch_norm(x, leaf(norm.weight), leaf(norm.bias), mean, variance, mode_.batch_statistics,
+                          mode_.momentum, kNormEpsilon, /*cudnn_enabled=*/true);
   }
 
-  const Layout& layout_;
   const CompactNetwork& compact_;
   NormStatistics& statistics_;
-  NormMode mode_;
+  const ForwardMode& mode_;
 };
 
-/// torchvision's initialisation: kaiming_normal_ (fan_out, relu) for convolutions, Linear's default.
-void draw_initial(SlicedParameter& parameter, double classifier_bound, at::Generator& generator) {
-  const auto& shape = parameter.shape;
-  if (shape.sizes.size() == 4) {
-    const auto fan_out = static_cast<double>(shape.rows() * shape.taps());
-    parameter.value.normal_(0.0, std::sqrt(2.0 / fan_out), generator);
-  } else if (shape.name.starts_with("fc.")) {
-    parameter.value.uniform_(-classifier_bound, classifier_bound, generator);
-  } else {
-    parameter.value.fill_(shape.name.ends_with(".bias") ? 0.0 : 1.0);
+void draw_first_values(const FirstValues& first, const at::Tensor& value, at::Generator& generator) {
+  switch (first.kind) {
+    case FirstValues::Kind::constant:
+      value.fill_(first.value);
+      return;
+    case FirstValues::Kind::normal:
+      value.normal_(0.0, first.value, generator);
+      return;
+    case FirstValues::Kind::uniform:
+      value.uniform_(-first.value, first.value, generator);
+      return;
   }
 }
 
@@ -186,12 +210,12 @@ Network::Network(Layout layout, std::uint64_t seed, at::Device device)
     : layout_(std::move(layout)), device_(device), statistics_(NormStatistics::initial(layout_, device)) {
   at::Generator generator =
       at::detail::createCPUGenerator(RandomStream(seed, RandomPurpose::weights, 0, 0).below(1ULL << 63));
-  const double classifier_bound = 1.0 / std::sqrt(static_cast<double>(layout_.architecture.features));
-  for (const auto& shape : layout_.parameters) {
-    parameters_.push_back({.shape = shape, .value = at::empty(shape.sizes, at::kFloat)});
-    draw_initial(parameters_.back(), classifier_bound, generator);
-    at::Tensor& value = parameters_.back().value;
-    value = value.to(device_).contiguous(memory_format_of(shape.sizes));
+  for (std::size_t p = 0; p < layout_.parameters.size(); ++p) {
+    const ParameterShape& shape = layout_.parameters[p];
+    const at::Tensor value = at::empty(shape.sizes, at::kFloat);
+    draw_first_values(layout_.first_values[p], value, generator);
+    parameters_.push_back(
+        {.shape = shape, .value = value.to(device_).contiguous(memory_format_of(shape.sizes))});
   }
 }
 
@@ -220,8 +244,9 @@ void Network::gather(const Plan& plan, Precision precision, CompactNetwork& comp
 }
 
 at::Tensor Network::forward(const CompactNetwork& compact, const at::Tensor& images,
-                            NormStatistics& statistics, NormMode mode) const {
-  return Pass(layout_, compact, statistics, mode).run(images);
+                            NormStatistics& statistics, const ForwardMode& mode) const {
+  const at::ScalarType type = compact.leaves.front().scalar_type();
+  return Pass(compact, statistics, mode).run(layout_.steps, images.to(type)).to(at::kFloat);
 }
 
 std::vector<at::Tensor> Network::values() const {

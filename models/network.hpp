@@ -3,10 +3,12 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "models/layout.hpp"
+#include "sampling/approximate_product.hpp"
 #include "sampling/placed_plan.hpp"
 #include "sampling/sliced_parameter.hpp"
 
@@ -21,10 +23,13 @@ struct NormStatistics {
   [[nodiscard]] NormStatistics clone() const;
 };
 
-/// What a forward pass does with batch norm's statistics.
-struct NormMode {
+/// What a forward pass does besides the arithmetic.
+struct ForwardMode {
   bool batch_statistics = true;  ///< normalise by the batch, and move the running statistics; else by them
   double momentum = 0.1;         ///< of that move
+  std::optional<DrawKey> draws;  ///< for dropout, and required by `products`; none: nothing is dropped
+  /// How the products of layers that may be sampled are approximated; none: they are exact.
+  const ProductApproximation* products = nullptr;
 };
 
 enum class Precision { fp32, bf16 };
@@ -41,8 +46,7 @@ struct CompactNetwork {
 /// Dense weights that all ranks share, and the way to run the small network inside them.
 class Network {
  public:
-  /// Weights as torchvision draws them: convolutions normal with variance 2 / (out kh kw), batch norm
-  /// 1 and 0, classifier uniform within 1 / sqrt(features). A function of `seed`, the same on every device.
+  /// Weights drawn as the layout says. A function of `seed`, the same on every device.
   Network(Layout layout, std::uint64_t seed, at::Device device = at::kCPU);
   Network(const Network&) = delete;
   Network& operator=(const Network&) = delete;
@@ -66,7 +70,7 @@ class Network {
   /// graph unless gradients are off. Updates `statistics` as `mode` says, in the channels that the
   /// network has.
   [[nodiscard]] at::Tensor forward(const CompactNetwork& compact, const at::Tensor& images,
-                                   NormStatistics& statistics, NormMode mode) const;
+                                   NormStatistics& statistics, const ForwardMode& mode) const;
 
   /// XXH3 of all learnable values, in order.
   [[nodiscard]] std::uint64_t weights_digest() const;

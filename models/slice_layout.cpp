@@ -44,7 +44,7 @@ SliceLayout make_slice_layout(const Layout& layout, bool cut_rows) {
   Builder builder(cut_rows);
   for (std::size_t p = 0; p < layout.parameters.size(); ++p) {
     const auto& shape = layout.parameters[p];
-    builder.add(shape, !shape.vector && p != layout.stem.weight);
+    builder.add(shape, !shape.vector && p != layout.stem_weight);
   }
   return builder.done();
 }

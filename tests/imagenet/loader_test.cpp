@@ -128,6 +128,21 @@ TEST(Loader, ViewsDependOnTheEpochAndTheImageOnly) {
   EXPECT_FALSE(at::equal(views(1, 1), views(2, 1)));
 }
 
+TEST(Loader, AnEpochOfAnotherSizeIsWhatALoaderOfThatSizeGives) {
+  const NoiseSource source(20);
+  EpochOrder order(source.size(), 10, 1, 9);
+  TransformConfig smaller = kTransform;
+  smaller.image_size = 7;
+  Loader own(source, smaller, config_of(2));
+  own.start_epoch(order, 0, 1);
+  Loader loader(source, kTransform, config_of(2));
+  loader.start_epoch(order, 0, 0);  // some of which is under way when the size changes
+  loader.start_epoch(order, 0, 1, 0, smaller.image_size);
+  expect_equal(rest_of(loader), rest_of(own));
+  loader.start_evaluation({0, 1}, 2);
+  EXPECT_EQ(next_of(loader).images.size(1), kTransform.image_size);
+}
+
 TEST(Loader, StartsInTheMiddleOfAnEpochWithTheSameBatches) {
   auto whole = epoch(2, 1);
   whole.erase(whole.begin(), whole.begin() + 3);

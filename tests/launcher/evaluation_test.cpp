@@ -52,6 +52,14 @@ TEST(Evaluate, CountsEveryImageOnceOnAnyNumberOfRanks) {
   }
 }
 
+TEST(AverageStatistics, OfANetworkWithoutBatchNormAreNone) {
+  run_ranks(2, [](Communicator& communicator) {
+    NormStatistics none;
+    average_statistics(none, communicator);
+    EXPECT_TRUE(none.mean.empty());
+  });
+}
+
 TEST(Evaluate, TopFiveHoldsTopOne) {
   const Accuracy accuracy = accuracy_on(1, 8);
   EXPECT_GE(accuracy.top5, accuracy.top1);

@@ -16,9 +16,17 @@ TEST(RatioSchedule, IsReadOrRefused) {
   }
 }
 
+TEST(SizeSchedule, IsReadOrRefused) {
+  EXPECT_EQ(parse_size_schedule("0:128,6.5:224"), (EpochSchedule<std::int64_t>{{0, 128}, {6.5, 224}}));
+  for (const char* bad : {"128", "0:0", "0:12.5", "0:4097", "5:128,3:224", "0:-3", "0:128:1"}) {
+    EXPECT_THROW((void)parse_size_schedule(bad), Error) << bad;
+  }
+}
+
 TEST(ModeSchedule, IsReadOrRefused) {
-  EXPECT_EQ(parse_mode_schedule("0:compact,2.5:feedback,80:dense"),
-            (EpochSchedule<Mode>{{0, Mode::compact}, {2.5, Mode::feedback}, {80, Mode::dense}}));
+  EXPECT_EQ(parse_mode_schedule("0:compact,2.5:feedback,7:approximate,80:dense"),
+            (EpochSchedule<Mode>{
+                {0, Mode::compact}, {2.5, Mode::feedback}, {7, Mode::approximate}, {80, Mode::dense}}));
   for (const char* bad : {"compact", "0:", "0:sparse", "5:dense,3:compact", "0:dense:1"}) {
     EXPECT_THROW((void)parse_mode_schedule(bad), Error) << bad;
   }
@@ -32,7 +40,7 @@ TEST(EpochSchedule, HoldsFromItsEpochOn) {
 }
 
 TEST(Mode, NamesComeBack) {
-  for (const Mode mode : {Mode::compact, Mode::feedback, Mode::dense}) {
+  for (const Mode mode : kModes) {
     EXPECT_EQ(parse_mode(to_string(mode)), mode);
   }
   EXPECT_THROW((void)parse_mode("sparse"), Error);

@@ -11,7 +11,7 @@ TEST(EvenParts, CoverAllOnceInTheFewestParts) {
       const auto parts = even_parts(count, most);
       EXPECT_EQ(static_cast<std::int64_t>(parts.size()), (count + most - 1) / most);
       std::int64_t next = 0;
-      for (const Part& part : parts) {
+      for (const Range& part : parts) {
         EXPECT_EQ(part.first, next);
         EXPECT_GE(part.size, count / static_cast<std::int64_t>(parts.size()));
         EXPECT_LE(part.size, most);

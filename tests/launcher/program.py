@@ -48,16 +48,16 @@ def run(command: list[str], timeout: float = 120) -> subprocess.CompletedProcess
     )
 
 
-def write_idx(folder: Path, prefix: str, count: int, seed: int) -> None:
+def write_idx(folder: Path, prefix: str, count: int, seed: int, side: int = SIDE) -> None:
     """Pictures whose class shows: a bright row at the label's height."""
     generator = random.Random(seed)
     labels = bytes(i % 10 for i in range(count))
     pixels = bytearray()
     for label in labels:
-        for row in range(SIDE):
+        for row in range(side):
             base = 180 if row == label else 20
-            pixels += bytes(base + generator.randrange(60) for _ in range(SIDE))
-    images = struct.pack(">IIII", 0x803, count, SIDE, SIDE) + pixels
+            pixels += bytes(base + generator.randrange(60) for _ in range(side))
+    images = struct.pack(">IIII", 0x803, count, side, side) + pixels
     (folder / f"{prefix}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
     (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 0x801, count) + labels)
 

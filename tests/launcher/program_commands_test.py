@@ -4,7 +4,7 @@ import json
 import os
 import unittest
 
-from program import PROGRAM, ProgramTest, mpirun, run
+from program import PROGRAM, REPOSITORY, ProgramTest, mpirun, run
 
 
 class Commands(ProgramTest):
@@ -134,6 +134,20 @@ class Commands(ProgramTest):
         for command in ("train", "eval", "plan", "inspect", "export"):
             self.assertEqual(run([PROGRAM, command, "--help"]).returncode, 0)
         self.assertEqual(run([PROGRAM]).returncode, 2)
+
+
+class Recipes(ProgramTest):
+    """Each file of scripts/recipes is what the program takes."""
+
+    def test_lack_nothing_but_data(self) -> None:
+        recipes = sorted((REPOSITORY / "scripts/recipes").glob("*.toml"))
+        self.assertGreater(len(recipes), 4)
+        for recipe in recipes:
+            nowhere = self.folder / "nowhere"
+            started = run([PROGRAM, "--config", str(recipe), "train", "--data", str(nowhere)])
+            self.assertEqual(started.returncode, 2, recipe)
+            self.assertIn(str(nowhere), started.stderr, recipe)  # all that it lacks is data
+            self.assertIn(f"recipes/{recipe.name} train --data DIR", recipe.read_text())
 
 
 if __name__ == "__main__":

@@ -15,6 +15,12 @@ class BadInput(ProgramTest):
         self.refused(*self.options("--mode", "auto", "--bucket-mb", "1"), says="--bucket-mb")
         self.refused(*self.options("--auto-ratio", "0.5"), says="--mode auto")
 
+    def test_slices_of_what_workers_choose_by_activations(self) -> None:
+        result = run([*mpirun(2), PROGRAM, *self.options("--mode", "approximate")])
+        self.assertEqual(result.returncode, 2, result.stderr)
+        self.assertIn("activations", result.stderr)
+        self.assertFalse(self.run_dir.exists())
+
     def test_architecture(self) -> None:
         self.refused(*self.options("--arch", "resnet9"), says="resnet152")
 

@@ -7,7 +7,7 @@ import subprocess
 import time
 import unittest
 
-from program import ENVIRONMENT, PROGRAM, SIDE, ProgramTest, mpirun, run
+from program import ENVIRONMENT, PROGRAM, SIDE, ProgramTest, mpirun, run, write_idx
 
 
 class Training(ProgramTest):
@@ -38,6 +38,21 @@ class Training(ProgramTest):
             names, {"best.ckpt", "step-00000040.ckpt", "step-00000050.ckpt", "step-00000060.ckpt"}
         )
         self.assertTrue((self.run_dir / "slicereduce.log").read_text())
+
+    def test_every_approximation_trains(self) -> None:
+        whole = self.train("--steps", "3", "--mode", "dense", run_dir=self.folder / "whole")
+        for approximate in ("forward", "black_box", "backward"):
+            options = ("--mode", "approximate", "--approximate", approximate, "--seed", "1")
+            run_dir = self.folder / approximate
+            summary = self.train("--steps", "20", *options, "--reduce", "dense", run_dir=run_dir)
+            self.assertEqual(summary["top1"], summary["top1_dense"])
+            self.assertIsNone(summary["top1_sampled"])
+            self.assertEqual(summary["wire_bytes_per_step"], whole["wire_bytes_per_step"])
+            self.assertLess(summary["flops_per_step"], 0.95 * whole["flops_per_step"])
+            lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+            steps = [line for line in lines if "loss" in line]
+            self.assertLess(steps[-1]["loss"], steps[0]["loss"])
+            self.assertEqual({line["sample_ratio"] for line in steps}, {0.5})
 
     def test_wire_bytes_are_the_plans_to_the_byte(self) -> None:
         options = ("--arch", "resnet20", "--sample-ratio", "0.3", "--wire", "bf16")
@@ -78,6 +93,32 @@ class Training(ProgramTest):
         evaluations = [(step, network) for step in (10, 20) for network in ("sampled", "dense")]
         self.assertEqual([line for line in lines if line[1]], evaluations)
 
+    def test_a_resumed_run_evaluates_approximations_as_a_straight_one(self) -> None:
+        options = ("--epochs", "2", "--seed", "7", "--mode", "approximate", "--reduce", "dense")
+        straight = self.train(*options, run_dir=self.folder / "approximate_straight")
+        self.train(*options, "--stop-after", "10", code=3)  # the end of an epoch, evaluated by the next run
+        self.train(*options)
+        lines = (self.folder / "approximate_straight" / "metrics.jsonl").read_text().splitlines()
+        of_straight = [line for line in map(json.loads, lines) if "network" in line]
+        resumed = [line for line in self.metrics() if "network" in line]
+        for one, other in zip(resumed, of_straight, strict=True):
+            self.assertEqual(one["top1"], other["top1"])
+            self.assertEqual(one["val_loss"], other["val_loss"])
+        self.assertIsNotNone(straight["top1_dense"])
+
+    def test_networks_without_batch_norm(self) -> None:
+        data = self.folder / "squares"
+        data.mkdir()
+        write_idx(data, "train", 64, 1, side=28)
+        write_idx(data, "t10k", 20, 2, side=28)
+        for arch in ("mlp-3x16", "cnn"):
+            run_dir = self.folder / arch
+            options = ("--arch", arch, "--steps", "4", "--dropout", "0.1")
+            result = run([*mpirun(2), PROGRAM, *self.options(*options, data=data, run_dir=run_dir)])
+            self.assertEqual(result.returncode, 0, result.stderr)
+            summary = json.loads((run_dir / "summary.json").read_text())
+            self.assertIsNotNone(summary["top1_dense"])
+
     def test_resume_goes_on_with_what_is_owed(self) -> None:
         factors = ("--reduce", "powersgd", "--powersgd-rank", "2")
         ways = {
@@ -86,6 +127,7 @@ class Training(ProgramTest):
             "factors": ("--mode", "feedback", *factors),
             "compact factors": ("--mode", "compact", *factors),
             "accumulated factors": ("--mode", "dense", "--accumulate", "2", *factors),
+            "terms": ("--mode", "approximate", "--sampler", "bernoulli", "--reduce", "dense"),
         }
         for name, way in ways.items():
             self.expect_resumed_as_straight(name, 13, "--steps", "30", *way)

@@ -37,6 +37,27 @@ TEST(Schedule, StepTakesATenthEveryThirtyEpochs) {
   EXPECT_DOUBLE_EQ(schedule.lr(300), 0.1);
 }
 
+TEST(Schedule, StepDropsAtItsMilestones) {
+  TrainOptions options = options_with("step");
+  options.lr_milestones = "6,12.5";
+  options.lr_gamma = 0.2;
+  const Schedule schedule(options, 10);
+  EXPECT_DOUBLE_EQ(schedule.lr(59), 1.0);
+  EXPECT_DOUBLE_EQ(schedule.lr(60), 0.2);
+  EXPECT_DOUBLE_EQ(schedule.lr(129), 0.2);
+  EXPECT_NEAR(schedule.lr(130), 0.04, 1e-12);
+}
+
+TEST(Schedule, ImagesGrow) {
+  TrainOptions options;
+  EXPECT_EQ(Schedule(options, 10).image_size(5), 0);
+  options.size_schedule = "1:128,3:160";
+  const Schedule schedule(options, 10);
+  EXPECT_EQ(schedule.image_size(9), 0);
+  EXPECT_EQ(schedule.image_size(10), 128);
+  EXPECT_EQ(schedule.image_size(30), 160);
+}
+
 TEST(Schedule, StepsOverrideEpochs) {
   TrainOptions options = options_with("constant");
   options.steps = 25;

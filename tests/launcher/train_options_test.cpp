@@ -53,6 +53,23 @@ TEST(TrainOptions, NameTheOptionThatIsWrong) {
   expect_refused([](auto& o) { o.epochs = 0; }, "--epochs");
   expect_refused([](auto& o) { o.epochs = 1LL << 60; }, "--epochs");
   expect_refused([](auto& o) { o.schedule = "linear"; }, "--schedule");
+  expect_refused([](auto& o) { o.lr_milestones = "30"; }, "--schedule");
+  expect_refused([](auto& o) { o.lr_gamma = 0.5; }, "--schedule");
+  for (const char* milestones : {"30,20", "0", "30,x", "30;60"}) {
+    expect_refused(
+        [&](auto& o) {
+          o.schedule = "step";
+          o.lr_milestones = milestones;
+        },
+        "--lr-milestones");
+  }
+  expect_refused([](auto& o) { o.size_schedule = "0:small"; }, "--size-schedule");
+  expect_refused(
+      [](auto& o) {
+        o.network.arch = "mlp-3x500";
+        o.size_schedule = "0:32";
+      },
+      "28x28");
   expect_refused([](auto& o) { o.keep = 0; }, "--keep");
   expect_refused([](auto& o) { o.log_every = 0; }, "--log-every");
   expect_refused([](auto& o) { o.eval_network = "all"; }, "--eval-network");
@@ -118,9 +135,95 @@ TEST(TrainOptions, RefuseWhatFeedbackCannotDo) {
       },
       "--sampler");
   expect_refused([](auto& o) { o.mode_schedule = "0:sparse"; }, "--mode-schedule");
+  expect_refused([](auto& o) { o.network.join = "slowly"; }, "--join");
+  expect_refused(
+      [](auto& o) {
+        o.network.join = "zero";
+        o.network.sampler = "gumbel";
+      },
+      "settles");
+  expect_refused(
+      [](auto& o) {
+        o.network.join = "zero";
+        o.network.mode = "dense";
+      },
+      "--mode compact");
   expect_refused([](auto& o) { o.step.accumulate = 0; }, "--accumulate");
   expect_refused([](auto& o) { o.step.powersgd_rank = 0; }, "--powersgd-rank");
   expect_refused([](auto& o) { o.step.powersgd_rank = 2; }, "--powersgd-rank");
+}
+
+TEST(TrainOptions, RefuseWhatApproximationCannotDo) {
+  const auto approximate = [](const std::function<void(TrainOptions&)>& spoil) {
+    return [spoil](TrainOptions& o) {
+      o.network.mode = "approximate";
+      spoil(o);
+    };
+  };
+  expect_refused(approximate([](auto& o) { o.network.approximate = "both"; }), "--approximate");
+  expect_refused(approximate([](auto& o) { o.network.term_norms = "none"; }), "--term-norms");
+  expect_refused(approximate([](auto& o) { o.network.sampler = "aged"; }), "counts draws");
+  expect_refused(approximate([](auto& o) { o.network.input_gradient_ratio = 0.5; }),
+                 "--approximate backward");
+  for (const double ratio : {-0.5, 1.5, std::nan("")}) {
+    expect_refused(approximate([&](auto& o) {
+                     o.network.approximate = "backward";
+                     o.network.weight_gradient_ratio = ratio;
+                   }),
+                   "--weight-gradient-ratio");
+  }
+  expect_refused(approximate([](auto& o) {
+                   o.network.approximate = "backward";
+                   o.network.term_norms = "weights";
+                 }),
+                 "weights alone");
+  EXPECT_NO_THROW([&] {
+    TrainOptions options;
+    approximate([](auto& o) {
+      o.network.approximate = "backward";
+      o.network.term_norms = "weights";
+      o.network.weight_gradient_ratio = 1;
+    })(options);
+    options.validate();
+  }());
+  expect_refused(approximate([](auto& o) { o.network.resample_every = 5; }), "--resample-every");
+  expect_refused(approximate([](auto& o) {
+                   o.network.size.ratio = 1;
+                   o.network.sampler = "aged";
+                   o.ratio_schedule = "0:0.5";
+                 }),
+                 "counts draws");
+  // Which would do nothing.
+  expect_refused([](auto& o) { o.network.approximate = "black_box"; }, "--mode approximate");
+  expect_refused([](auto& o) { o.network.term_norms = "subset"; }, "--mode approximate");
+  expect_refused([](auto& o) { o.network.weight_gradient_ratio = 0.5; }, "--mode approximate");
+}
+
+TEST(TrainOptions, RefuseApproximationOfSlicesByManyWorkers) {
+  TrainOptions options;
+  options.network.mode = "approximate";
+  EXPECT_NO_THROW(options.require_world(1));
+  EXPECT_THROW(options.require_world(2), Error);
+  options.step.reduce = "dense";
+  EXPECT_NO_THROW(options.require_world(2));
+  options = {};
+  options.mode_schedule = "0:compact,3:approximate";
+  EXPECT_THROW(options.require_world(2), Error);
+}
+
+TEST(NetworkOptions, ProductsAreOfTheRatiosThatWereAsked) {
+  NetworkOptions options{.mode = "approximate"};
+  const ProductApproximation forward = options.products(0.25);
+  EXPECT_EQ(forward.forward.value().size.ratio, 0.25);
+  EXPECT_FALSE(forward.gradient_of_all || forward.input_gradient || forward.weight_gradient);
+  options.approximate = "black_box";
+  EXPECT_TRUE(options.products(0.25).gradient_of_all);
+  options.approximate = "backward";
+  options.weight_gradient_ratio = 0.5;
+  const ProductApproximation backward = options.products(0.25);
+  EXPECT_FALSE(backward.forward);
+  EXPECT_EQ(backward.input_gradient.value().size.ratio, 0.25);
+  EXPECT_EQ(backward.weight_gradient.value().size.ratio, 0.5);
 }
 
 /// The program's own arrangement: a subcommand whose file is given to the program.

@@ -39,6 +39,18 @@ TEST(TrainingStep, WhatIsPaidIsAllThatWasOwed) {
 TEST(TrainingStep, FactorsOfFullRankAreDense) { run_ranks(1, testing::expect_full_rank_to_be_dense); }
 TEST(TrainingStep, TheSameSeedGivesTheSameBits) { run_ranks(1, testing::expect_the_same_bits_again); }
 
+TEST(TrainingStep, ApproximationByWeightsIsTheCompactNetwork) {
+  run_ranks(1, testing::expect_approximation_by_weights_to_be_the_compact_network);
+}
+TEST(TrainingStep, ApproximationsAreWhereTheyShould) {
+  run_ranks(1, testing::expect_approximations_to_be_where_they_should);
+}
+TEST(TrainingStep, MicrobatchesDrawTheirOwn) { run_ranks(1, testing::expect_microbatches_to_draw_their_own); }
+TEST(TrainingStep, JoiningFromZeroKeepsTheFunction) {
+  run_ranks(1, [](Communicator& communicator) {
+    testing::expect_joining_from_zero_to_keep_the_function(communicator);
+  });
+}
 TEST(TrainingStep, WireBytesAreTheSlicesToTheByte) { run_ranks(1, testing::expect_wire_bytes_of_the_slices); }
 
 TEST(TrainingStep, ADisputeAboutSlicesLosesNothing) {

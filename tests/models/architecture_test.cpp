@@ -34,9 +34,35 @@ TEST(Architecture, SmallNetworksHaveThePapersSize) {
   EXPECT_NEAR(parameter_count("resnet110", 10) / 1e6, 1.7, 0.05);
 }
 
+TEST(Architecture, WideOnesAndThoseOfThePaperHaveTheirSize) {
+  // Zagoruyko and Komodakis 2016, table 5: 36.5 million.
+  EXPECT_NEAR(parameter_count("wrn-28-10", 10) / 1e6, 36.5, 0.05);
+  const auto of_grey_images = [](const std::string& arch) {
+    std::int64_t count = 0;
+    for (const auto& shape : make_layout(make_architecture(arch, 1, 10), Coupling::none, false).parameters) {
+      count += shape.numel();
+    }
+    return count;
+  };
+  EXPECT_EQ(of_grey_images("mlp-3x500"), 784 * 500 + 500 + 500 * 500 + 500 + 500 * 10 + 10);
+  EXPECT_EQ(of_grey_images("mlp-1x500"), 784 * 10 + 10);
+  EXPECT_EQ(of_grey_images("cnn"),
+            (32 * 25 + 32) + (64 * 32 * 25 + 64) + (3136 * 1024 + 1024) + (1024 * 10 + 10));
+}
+
+TEST(Architecture, RefusesSizesAndDropoutsThatThereAreNot) {
+  for (const auto* name : {"wrn-28", "wrn-27-10", "wrn-4-10", "wrn-28-0", "mlp-0x5", "mlp-3", "mlp-3x5x",
+                           "mlp-3x99999999999999999999"}) {
+    EXPECT_THROW((void)make_architecture(name, 3, 10), Error) << name;
+  }
+  EXPECT_THROW((void)make_architecture("resnet18", 3, 10, 0.1), Error);
+  EXPECT_THROW((void)make_architecture("cnn", 3, 10, 1.0), Error);
+  EXPECT_NO_THROW((void)make_architecture("wrn-10-2", 3, 10, 0.3));
+}
+
 TEST(Architecture, EveryNameIsKnown) {
   for (const auto& name : architecture_names()) {
-    EXPECT_EQ(make_architecture(name, 1, 10).stem.in, 1) << name;
+    EXPECT_EQ(make_architecture(name, 1, 10).in_channels, 1) << name;
   }
 }
 

@@ -3,6 +3,10 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <memory>
+#include <optional>
+
 #include "core/error.hpp"
 #include "sampling/memory_order.hpp"
 #include "tests/support/tiny_network.hpp"
@@ -46,15 +50,22 @@ void expect_coupled_equals_uncoupled(const std::string& arch, const std::string&
     uncoupled.parameters()[p].value.copy_(coupled.parameters()[p].value);
   }
   const Plan plan = random_plan(coupled.layout(), 2, sampler);
-  const at::Tensor images = random_images(4, 32);
+  const at::Tensor images = random_images(4, coupled.layout().architecture.image_side.value_or(32));
   NormStatistics first = NormStatistics::initial(coupled.layout());
   NormStatistics second = first.clone();
   const Outcome a = run(coupled, plan, images, first);
   const Outcome b = run(uncoupled, plan, images, second);
   expect_close(a.logits, b.logits, 1e-4, arch + " logits");
+  double largest = 0;
+  for (const at::Tensor& gradient : b.gradients) {
+    largest = std::max(largest, gradient.norm().item<double>());
+  }
   for (std::size_t p = 0; p < a.gradients.size(); ++p) {
-    // The rows that coupling leaves out have a gradient of exactly zero in the uncoupled network too.
-    expect_close(a.gradients[p], b.gradients[p], 2e-3, arch + " " + coupled.layout().parameters[p].name);
+    // The rows that coupling leaves out have a gradient of exactly zero in the uncoupled network too. A bias
+    // before batch norm has none but rounding.
+    EXPECT_LE((a.gradients[p] - b.gradients[p]).norm().item<double>(),
+              2e-3 * b.gradients[p].norm().item<double>() + 1e-6 * largest)
+        << arch << ' ' << coupled.layout().parameters[p].name;
   }
 }
 
@@ -62,11 +73,17 @@ TEST(Network, CoupledEqualsUncoupledOnTheSameSets) {
   expect_coupled_equals_uncoupled("resnet18", "uniform");
   expect_coupled_equals_uncoupled("resnet50", "uniform");
   expect_coupled_equals_uncoupled("resnet20", "uniform");
+  expect_coupled_equals_uncoupled("wrn-10-2", "uniform");
+  expect_coupled_equals_uncoupled("mlp-3x50", "uniform");
+  expect_coupled_equals_uncoupled("cnn", "uniform");
 }
 
 TEST(Network, CoupledEqualsUncoupledWithScaledSamplers) {
   expect_coupled_equals_uncoupled("resnet18", "proportional");
   expect_coupled_equals_uncoupled("resnet20", "bernoulli");
+  expect_coupled_equals_uncoupled("wrn-10-2", "proportional");
+  expect_coupled_equals_uncoupled("mlp-3x50", "bernoulli");
+  expect_coupled_equals_uncoupled("cnn", "proportional");
 }
 
 TEST(Network, LeavesThatShareMemoryComputeWhatCopiesCompute) {
@@ -159,6 +176,45 @@ TEST(Network, StartsFromItsSeed) {
   const Layout layout = layout_of("resnet20");
   EXPECT_EQ(Network(layout, 5).weights_digest(), Network(layout, 5).weights_digest());
   EXPECT_NE(Network(layout, 5).weights_digest(), Network(layout, 6).weights_digest());
+}
+
+at::Tensor logits_with(const Network& network, const std::optional<DrawKey>& draws) {
+  CompactNetwork compact;
+  network.gather(Plan::full(network.layout().sites), Precision::fp32, compact);
+  NormStatistics statistics = network.statistics().clone();
+  at::manual_seed(9);
+  const at::Tensor images = random_images(4, 28);
+  return network.forward(compact, images, statistics, {.draws = draws}).detach();
+}
+
+TEST(Network, DropsTheSameForTheSameKeyAndNothingWithoutOne) {
+  for (const auto* arch : {"wrn-10-2", "mlp-3x50", "cnn"}) {
+    const auto network_of = [&](double dropout) {
+      return std::make_unique<Network>(
+          make_layout(make_architecture(arch, 3, 10, dropout), Coupling::block, false), 3);
+    };
+    const auto dropping = network_of(0.3);
+    const at::Tensor once = logits_with(*dropping, DrawKey{.seed = 1, .step = 2, .part = 3});
+    EXPECT_TRUE(at::equal(once, logits_with(*dropping, DrawKey{.seed = 1, .step = 2, .part = 3}))) << arch;
+    EXPECT_FALSE(at::equal(once, logits_with(*dropping, DrawKey{.seed = 1, .step = 3, .part = 3}))) << arch;
+    EXPECT_TRUE(at::equal(logits_with(*dropping, {}), logits_with(*network_of(0), {}))) << arch;
+  }
+}
+
+/// With half of all features dropped, what is left is doubled: the mean over many masks is what it was.
+TEST(Network, DropoutKeepsTheMean) {
+  const Network network(make_layout(make_architecture("mlp-2x50", 3, 10, 0.5), Coupling::block, false), 3);
+  const at::Tensor expected = logits_with(network, {});
+  at::Tensor sum = at::zeros_like(expected);
+  at::Tensor squares = at::zeros_like(expected);
+  constexpr int kMasks = 2000;
+  for (std::uint64_t step = 0; step < kMasks; ++step) {
+    const at::Tensor logits = logits_with(network, DrawKey{.seed = 1, .step = step, .part = 0});
+    sum += logits;
+    squares += (logits - expected).square();
+  }
+  const at::Tensor error = (squares / kMasks / kMasks).sqrt();
+  EXPECT_LT(((sum / kMasks - expected).abs() / error).max().item<double>(), 5);
 }
 
 TEST(Network, SampledClassifierReadsItsChannelsAlone) {

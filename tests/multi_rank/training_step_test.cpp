@@ -37,6 +37,15 @@ TEST(TrainingStepRanks, WhatIsPaidIsAllThatWasOwed) {
 }
 TEST(TrainingStepRanks, FactorsOfFullRankAreDense) { on_all_ranks(testing::expect_full_rank_to_be_dense); }
 TEST(TrainingStepRanks, TheSameSeedGivesTheSameBits) { on_all_ranks(testing::expect_the_same_bits_again); }
+TEST(TrainingStepRanks, ApproximationByWeightsIsTheCompactNetwork) {
+  on_all_ranks(testing::expect_approximation_by_weights_to_be_the_compact_network);
+}
+TEST(TrainingStepRanks, ApproximationsAreWhereTheyShould) {
+  on_all_ranks(testing::expect_approximations_to_be_where_they_should);
+}
+TEST(TrainingStepRanks, JoiningFromZeroKeepsTheFunction) {
+  on_all_ranks(testing::expect_joining_from_zero_to_keep_the_function);
+}
 TEST(TrainingStepRanks, WireBytesAreTheSlicesToTheByte) {
   on_all_ranks(testing::expect_wire_bytes_of_the_slices);
 }

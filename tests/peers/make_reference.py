@@ -7,6 +7,9 @@ Every file is written by torch.save and holds one dict:
 * resnet{18,50}_torchvision.pt: torchvision's state_dict as it is (an OrderedDict), random weights,
   running statistics of two training batches.
 * resnet{18,50}_logits.pt: 'input' [4, 3, 64, 64] and 'logits' [4, 1000] in evaluation mode.
+* {wrn-10-2,mlp-3x50,cnn}_state.pt: the state_dict of those networks, written in PyTorch below, after two
+  batches. {...}_pass.pt: 'input' [4, 3, H, H], 'logits' in evaluation mode, and 'grad.NAME', the gradients of
+  the sum of the squares of the logits in training mode.
 * ddp_resnet18.pt: 20 steps of DistributedDataParallel on two processes (gloo): 'initial.NAME' for the
   whole state_dict, 'inputs' [20, 2, 8, 3, 32, 32], 'labels' [20, 2, 8], 'losses' [20, 2], 'final.NAME'
   for every parameter, and 'final64.NAME', the same training in float64: how far 'final' is from it
@@ -48,13 +51,7 @@ def save(tensors: dict, path: Path) -> None:
 
 def torchvision_logits(arch: str, out: Path) -> None:
     torch.manual_seed(18)
-    model = torchvision.models.get_model(arch, weights=None)
-    # Batch norm's own weights and biases start at 1 and 0, where mixing them up would not show.
-    with torch.no_grad():
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.weight.uniform_(0.5, 1.5)
-                module.bias.normal_(std=0.1)
+    model = shaken(torchvision.models.get_model(arch, weights=None))
     model.train()
     for _ in range(2):
         model(torch.randn(4, 3, 64, 64))
@@ -64,6 +61,104 @@ def torchvision_logits(arch: str, out: Path) -> None:
         logits = model(images)
     save(model.state_dict(), out / f"{arch}_torchvision.pt")
     save({"input": images, "logits": logits}, out / f"{arch}_logits.pt")
+
+
+class WideBlock(nn.Module):
+    """Zagoruyko and Komodakis 2016, with a convolution on a shortcut that changes the size."""
+
+    def __init__(self, channels: int, out: int, stride: int) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv1 = nn.Conv2d(channels, out, 3, padding=1)
+        self.bn2 = nn.BatchNorm2d(out)
+        self.conv2 = nn.Conv2d(out, out, 3, stride, 1)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or channels != out:
+            self.shortcut.append(nn.Conv2d(channels, out, 1, stride))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.conv1(torch.relu(self.bn1(x)))
+        return self.conv2(torch.relu(self.bn2(h))) + self.shortcut(x)
+
+
+class WideResNet(nn.Module):
+    def __init__(self, depth: int, width: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 16, 3, padding=1)
+        channels = 16
+        for stage in range(3):
+            blocks = nn.Sequential()
+            for number in range((depth - 4) // 6):
+                out = 16 * width << stage
+                blocks.append(WideBlock(channels, out, 2 if stage > 0 and number == 0 else 1))
+                channels = out
+            self.add_module(f"layer{stage + 1}", blocks)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.linear = nn.Linear(channels, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.layer3(self.layer2(self.layer1(self.conv1(x))))
+        return self.linear(torch.relu(self.bn1(x)).mean((2, 3)))
+
+
+class Perceptron(nn.Module):
+    def __init__(self, layers: int, width: int) -> None:
+        super().__init__()
+        sizes = [3 * 28 * 28, *(layers - 1) * [width], CLASSES]
+        self.model = nn.ModuleDict(
+            {f"linear{i}": nn.Linear(*pair) for i, pair in enumerate(itertools.pairwise(sizes))}
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.flatten(1)
+        for i, linear in enumerate(self.model.values()):
+            x = linear(torch.relu(x) if i > 0 else x)
+        return x
+
+
+class SmallCnn(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 32, 5, padding=2)
+        self.conv2 = nn.Conv2d(32, 64, 5, padding=2)
+        self.fc1 = nn.Linear(64 * 7 * 7, 1024)
+        self.fc2 = nn.Linear(1024, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for convolution in (self.conv1, self.conv2):
+            x = torch.relu(nn.functional.max_pool2d(convolution(x), 2))
+        return self.fc2(torch.relu(self.fc1(x.flatten(1))))
+
+
+def shaken(model: nn.Module) -> nn.Module:
+    """Batch norm's own weights and biases start at 1 and 0, where mixing them up would not show."""
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.weight.uniform_(0.5, 1.5)
+                module.bias.normal_(std=0.1)
+    return model
+
+
+def papers_network(name: str, model: nn.Module, side: int, out: Path) -> None:
+    shaken(model).train()
+    for _ in range(2):
+        model(torch.randn(4, 3, side, side))
+    images = torch.randn(4, 3, side, side)
+    state = {key: value.clone() for key, value in model.state_dict().items()}
+    with torch.no_grad():
+        logits = model.eval()(images)
+    model.train()(images).square().sum().backward()
+    save(state, out / f"{name}_state.pt")
+    gradients = {f"grad.{key}": value.grad for key, value in model.named_parameters()}
+    save({"input": images, "logits": logits} | gradients, out / f"{name}_pass.pt")
+
+
+def papers_networks(out: Path) -> None:
+    torch.manual_seed(19)
+    papers_network("wrn-10-2", WideResNet(10, 2), 16, out)
+    papers_network("mlp-3x50", Perceptron(3, 50), 28, out)
+    papers_network("cnn", SmallCnn(), 28, out)
 
 
 def free_port() -> int:
@@ -199,6 +294,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torchvision_logits("resnet18", out)
     torchvision_logits("resnet50", out)
+    papers_networks(out)
     ddp_resnet18(out)
     sgd_reference(out)
 

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "comm/communicator.hpp"
@@ -23,15 +25,19 @@ namespace slicereduce::testing {
 
 struct Variant {
   std::string arch = "resnet20";
+  double dropout = 0;
   Coupling coupling = Coupling::block;
   Mode mode = Mode::compact;
   std::string sampler = "auto";
+  std::string approximate = "forward";
+  std::string term_norms = "both";
   double ratio = 0.5;
   double output_ratio = 1;
   WireType wire = WireType::fp32;
   std::int64_t powersgd_rank = 0;
   double least_compression = 1;
   bool sample_classifier = false;
+  std::string join = "as_they_are";
   ReduceWhat reduce = ReduceWhat::slices;
   Precision precision = Precision::fp32;
   bool overlap = true;
@@ -43,11 +49,19 @@ inline TrainOptions options_of(const Variant& variant) {
   TrainOptions options;
   options.seed = 3;
   options.network.arch = variant.arch;
+  options.network.dropout = variant.dropout;
+  options.network.approximate = variant.approximate;
+  options.network.term_norms = variant.term_norms;
   options.network.coupling = to_string(variant.coupling);
   options.network.mode = to_string(variant.mode);
   options.network.sampler = variant.sampler;
   options.network.size.ratio = variant.ratio;
   options.network.sample_classifier = variant.sample_classifier;
+  options.network.join = variant.join;
+  if (variant.mode == Mode::approximate) {
+    options.network.size.minimal_k = 1;  // of few examples too
+    options.network.size.channel_multiple = 1;
+  }
   options.network.slice_output_ratio = variant.output_ratio;
   options.step.reduce = variant.powersgd_rank > 0 ? "powersgd" : "slices";
   options.step.powersgd_rank = variant.powersgd_rank > 0 ? variant.powersgd_rank : kDefaultPowersgdRank;
@@ -88,7 +102,7 @@ class Training {
                                                              static_cast<std::uint64_t>(rank));
     const at::Tensor images = at::randn({4, 3, 16, 16}, generator).contiguous(at::MemoryFormat::ChannelsLast);
     const at::Tensor labels = at::randint(0, 10, {4}, generator, at::kLong);
-    return {.images = images.to(network.device()), .labels = labels.to(network.device())};
+    return {.images = images.to(network.device()), .labels = labels.to(network.device()), .number = rank};
   }
 
   void take_state_of(const Training& other) {
@@ -263,8 +277,116 @@ inline void expect_replicas_stay_equal(Communicator& communicator) {
                                  communicator);
     }
   }
-  for (const Mode mode : {Mode::compact, Mode::feedback, Mode::dense}) {
+  for (const Mode mode : kModes) {
     train_and_compare_replicas({.mode = mode, .wire = WireType::bf16, .powersgd_rank = 2}, communicator);
+  }
+  for (const auto& approximate : {"forward", "black_box", "backward"}) {
+    train_and_compare_replicas({.mode = Mode::approximate,
+                                .sampler = "bernoulli",
+                                .approximate = approximate,
+                                .wire = WireType::bf16,
+                                .reduce = ReduceWhat::dense},
+                               communicator);
+  }
+}
+
+/// Terms chosen by the weights alone are those that the published scheme's compact network keeps.
+inline void expect_approximation_by_weights_to_be_the_compact_network(Communicator& communicator) {
+  Training compact({.coupling = Coupling::none}, communicator);
+  Training approximate({.coupling = Coupling::none, .mode = Mode::approximate, .term_norms = "weights"},
+                       communicator);
+  Training exact({.mode = Mode::dense}, communicator);
+  for (int i = 0; i < 3; ++i) {
+    const StepResult a = compact.train_one();
+    const StepResult b = approximate.train_one();
+    (void)exact.train_one();
+    EXPECT_NEAR(a.loss, b.loss, 1e-5 * b.loss);
+    EXPECT_LT(a.wire_bytes, b.wire_bytes);
+    EXPECT_LT(relative_distance(compact.network, approximate.network), 1e-5) << "step " << i;
+    EXPECT_GT(relative_distance(exact.network, approximate.network), 1e-4) << "step " << i;
+    approximate.take_state_of(compact);
+    exact.take_state_of(compact);
+  }
+}
+
+/// Channels that join from zero leave the network's function as it was, and are trained from then on.
+inline void expect_joining_from_zero_to_keep_the_function(Communicator& communicator, Coupling coupling,
+                                                          Mode next, double next_ratio) {
+  Training training({.arch = "resnet18", .coupling = coupling, .ratio = 0.25, .join = "zero"}, communicator);
+  for (int i = 0; i < 2; ++i) {
+    (void)training.train_one();
+  }
+  const at::Tensor images = random_images(4, 32).to(training.network.device());
+  const auto logits_of = [&](const Plan& plan) {
+    const at::NoGradGuard no_gradient;
+    CompactNetwork compact;
+    training.network.gather(plan, Precision::fp32, compact);
+    NormStatistics statistics = training.network.statistics().clone();
+    return training.network.forward(compact, images, statistics, {});
+  };
+  const Plan sampled = training.planner.current();
+  const at::Tensor before = logits_of(sampled);
+  const at::Tensor whole = logits_of(Plan::full(training.planner.sites()));
+  EXPECT_GT((whole - before).abs().max().item<double>(), 1e-2);
+
+  const StepPlans plans = training.state.plans(2, next, next_ratio);
+  EXPECT_NE(plans.network, sampled);
+  EXPECT_LT((logits_of(plans.network) - before).abs().max().item<double>(), 1e-4);
+  (void)training.train_one(plans);
+  double joined = 0;
+  for (const SlicedParameter& parameter : training.network.parameters()) {
+    if (!parameter.shape.vector && parameter.shape.column_site) {
+      const auto& kept = sampled.sets[*parameter.shape.column_site].kept;
+      const at::Tensor others = parameter.value.clone();
+      others.index_fill_(1, at::tensor(std::vector<std::int64_t>(kept.begin(), kept.end())), 0);
+      joined += others.abs().sum().item<double>();
+    }
+  }
+  EXPECT_GT(joined, 0);
+}
+
+inline void expect_joining_from_zero_to_keep_the_function(Communicator& communicator) {
+  for (const Coupling coupling : {Coupling::block, Coupling::none}) {
+    expect_joining_from_zero_to_keep_the_function(communicator, coupling, Mode::compact, 0.5);
+    expect_joining_from_zero_to_keep_the_function(communicator, coupling, Mode::dense, 1);
+  }
+}
+
+/// Two microbatches draw terms, and drop features, each for itself.
+inline void expect_microbatches_to_draw_their_own(Communicator& communicator) {
+  for (const Variant& variant : {Variant{.mode = Mode::approximate, .sampler = "bernoulli"},
+                                 Variant{.arch = "wrn-10-1", .dropout = 0.5, .mode = Mode::dense}}) {
+    const auto loss_of = [&](std::int64_t number) {
+      Training training(variant, communicator);
+      Microbatch batch = training.batch_of(0, 0);
+      batch.number = number;
+      const StepPlans plans = training.state.plans(0, variant.mode, variant.ratio);
+      return training.step.run(plans, std::span<const Microbatch>(&batch, 1), variant.lr).value().loss;
+    };
+    EXPECT_EQ(loss_of(0), loss_of(0));
+    EXPECT_NE(loss_of(0), loss_of(1));
+  }
+}
+
+/// Whether forward passes, and gradients, are those of the exact network.
+inline void expect_approximations_to_be_where_they_should(Communicator& communicator) {
+  Training exact({.mode = Mode::dense}, communicator);
+  Training forward({.mode = Mode::approximate}, communicator);
+  Training black_box({.mode = Mode::approximate, .approximate = "black_box"}, communicator);
+  Training backward({.mode = Mode::approximate, .approximate = "backward"}, communicator);
+  Training whole({.mode = Mode::approximate, .ratio = 1}, communicator);
+  const double loss = exact.train_one().loss;
+  EXPECT_DOUBLE_EQ(backward.train_one().loss, loss);
+  EXPECT_DOUBLE_EQ(whole.train_one().loss, loss);
+  const double sampled_loss = forward.train_one().loss;
+  EXPECT_NE(sampled_loss, loss);
+  EXPECT_DOUBLE_EQ(black_box.train_one().loss, sampled_loss);
+  EXPECT_EQ(whole.network.weights_digest(), exact.network.weights_digest());
+  EXPECT_GT(relative_distance(backward.network, exact.network), 1e-4);
+  EXPECT_GT(relative_distance(black_box.network, forward.network), 1e-4);
+  for (const auto& [training, ran_exactly] : {std::pair(&backward, true), std::pair(&whole, true),
+                                              std::pair(&forward, false), std::pair(&black_box, false)}) {
+    EXPECT_EQ(training->state.ran_exactly(), ran_exactly);
   }
 }
 
@@ -281,7 +403,7 @@ inline void expect_full_rank_to_be_dense(Communicator& communicator) {
 }
 
 inline void expect_the_same_bits_again(Communicator& communicator) {
-  for (const Mode mode : {Mode::compact, Mode::feedback, Mode::dense}) {
+  for (const Mode mode : kModes) {
     for (const std::int64_t powersgd_rank : {0, 2}) {
       const Variant variant{.mode = mode,
                             .ratio = 0.25,
@@ -495,6 +617,9 @@ inline void expect_accumulation_to_be_a_larger_world(Communicator& communicator)
     // Making factors orthonormal makes more of a rounding error.
     accumulate_and_compare(communicator, {.mode = mode, .powersgd_rank = 2}, 1e-4);
   }
+  // Each microbatch draws its own terms, and drops its own features.
+  accumulate_and_compare(communicator, {.mode = Mode::approximate, .sampler = "bernoulli"}, 1e-6);
+  accumulate_and_compare(communicator, {.arch = "wrn-10-1", .dropout = 0.5}, 1e-6);
 }
 
 /// A rank that was told to stop tells the others with its step.
