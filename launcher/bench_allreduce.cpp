@@ -12,11 +12,11 @@
 #include "comm/mpi_communicator.hpp"
 #include "comm/wire.hpp"
 #include "core/text.hpp"
+#include "launcher/command_line.hpp"
 #include "launcher/consensus.hpp"
 #include "launcher/link_probe.hpp"
 #include "launcher/resolved_options.hpp"
 #include "launcher/slowest.hpp"
-#include "launcher/train_options.hpp"
 
 namespace slicereduce {
 

@@ -7,13 +7,13 @@
 #include "core/device.hpp"
 #include "launcher/auto_mode.hpp"
 #include "launcher/bench_allreduce.hpp"
+#include "launcher/command_line.hpp"
 #include "launcher/commands.hpp"
 #include "launcher/consensus.hpp"
 #include "launcher/link_probe.hpp"
 #include "launcher/resolved_options.hpp"
 #include "launcher/slowest.hpp"
 #include "launcher/step_timing.hpp"
-#include "launcher/train_options.hpp"
 
 namespace slicereduce {
 

@@ -9,9 +9,9 @@
 #include "comm/wire.hpp"
 #include "core/text.hpp"
 #include "core/units.hpp"
+#include "launcher/command_line.hpp"
 #include "launcher/commands.hpp"
 #include "launcher/step_prediction.hpp"
-#include "launcher/train_options.hpp"
 #include "launcher/typical_step.hpp"
 #include "models/cost.hpp"
 

@@ -12,6 +12,7 @@
 #include "core/digest.hpp"
 #include "core/text.hpp"
 #include "launcher/auto_mode.hpp"
+#include "launcher/command_line.hpp"
 #include "launcher/commands.hpp"
 #include "launcher/consensus.hpp"
 #include "launcher/link_probe.hpp"

@@ -18,10 +18,6 @@
 #include "sampling/planner.hpp"
 #include "sampling/sliced_sgd.hpp"
 
-namespace CLI {
-class App;
-}
-
 namespace slicereduce {
 
 /// What is trained and how, apart from data and files: shared by `train`, `plan` and `bench step`.
@@ -150,17 +146,7 @@ struct TrainOptions {
                                                    const SliceLayout* slice_layout, const StepOptions& step,
                                                    std::int64_t image_size);
 
-void add_network_options(CLI::App& app, NetworkOptions& options);
-/// --reduce, --powersgd-rank and --bucket-mb alone.
-void add_reduction_options(CLI::App& app, StepOptions& options);
-void add_hierarchy_option(CLI::App& app, std::string& hierarchy);
 /// Throws Error(usage) for what it doesn't know.
 void validate_hierarchy(const std::string& hierarchy);
-void add_step_options(CLI::App& app, StepOptions& options);
-/// What --mode auto takes besides the others.
-void add_auto_options(CLI::App& app, double& auto_ratio);
-/// Throws Error(usage) where `command` was told --mode auto and something that this chooses.
-void refuse_beside_auto(const CLI::App& command);
-void add_train_options(CLI::App& app, TrainOptions& options);
 
 }  // namespace slicereduce

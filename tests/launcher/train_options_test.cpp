@@ -7,6 +7,7 @@
 #include <functional>
 
 #include "core/error.hpp"
+#include "launcher/command_line.hpp"
 #include "launcher/resolved_options.hpp"
 #include "tests/support/temporary_folder.hpp"
 
