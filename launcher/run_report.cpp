@@ -4,6 +4,7 @@
 
 #include <iomanip>
 #include <sstream>
+#include <utility>
 
 #include "core/text.hpp"
 #include "core/units.hpp"
@@ -37,13 +38,14 @@ double RunReport::Interval::seconds() const {
 
 RunReport::RunReport(const RunDirectory& directory, Log log, std::int64_t steps_done,
                      std::int64_t total_steps, std::int64_t log_every, std::int64_t dense_bytes,
-                     const std::string& progress)
+                     std::function<double()> flops_of_image, const std::string& progress)
     : log_(std::move(log)),
       metrics_(MetricsLog::resume(directory.metrics(), steps_done)),
       progress_(place_of_bar(progress)),
       total_steps_(total_steps),
       log_every_(log_every),
-      dense_bytes_(dense_bytes) {
+      dense_bytes_(dense_bytes),
+      flops_of_image_(std::move(flops_of_image)) {
   if (progress_.draws()) {
     log_.hide_details();
   }
@@ -103,7 +105,7 @@ void RunReport::finish_interval() {
                   {"optimizer_ms", sum.optimizer_ms / steps},
                   {"wire_bytes", record.result.wire_bytes},
                   {"dense_bytes", dense_bytes_},
-                  {"flops", record.flops}});
+                  {"flops", flops_of_image_() * static_cast<double>(record.global_images)}});
   log_.detail(concat("step=", record.step, "/", total_steps_, " epoch=", record.epoch,
                      " loss=", fixed(loss, 4), " lr=", fixed(record.lr, 5),
                      " images_per_s=", fixed(images_per_s, 0), " step_ms=", fixed(step_ms, 1),

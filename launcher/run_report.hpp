@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -24,16 +25,17 @@ struct StepRecord {
   double data_ms = 0;
   double plan_ms = 0;
   std::int64_t global_images = 0;
-  double flops = 0;  ///< of all ranks
   StepResult result;
 };
 
 /// What a run tells people and programs: log lines, the bar, metrics.jsonl. Rank 0's.
 class RunReport {
  public:
-  /// Lines of `metrics.jsonl` beyond `steps_done` are taken off: that part is run again.
+  /// Lines of `metrics.jsonl` beyond `steps_done` are taken off: that part is run again. `flops_of_image`
+  /// tells what a step has just taken for each image; it is asked where a line is written, not in each step.
   RunReport(const RunDirectory& directory, Log log, std::int64_t steps_done, std::int64_t total_steps,
-            std::int64_t log_every, std::int64_t dense_bytes, const std::string& progress);
+            std::int64_t log_every, std::int64_t dense_bytes, std::function<double()> flops_of_image,
+            const std::string& progress);
 
   /// After every step.
   void step(const StepRecord& record);
@@ -65,6 +67,7 @@ class RunReport {
   std::int64_t total_steps_;
   std::int64_t log_every_;
   std::int64_t dense_bytes_;
+  std::function<double()> flops_of_image_;
   double wire_bytes_ = 0;
   Interval interval_;
 };

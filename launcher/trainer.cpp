@@ -74,9 +74,12 @@ void Trainer::open_run() {
   log_.also_to(directory_.log());
   const auto layers = layer_costs(state_->network.layout(), Plan::full(state_->network.layout().sites),
                                   data_.transform.image_size);
-  report_ =
-      std::make_unique<RunReport>(directory_, log_, state_->steps_done, schedule_->total_steps(),
-                                  options_.log_every, 4 * total_cost(layers).dense_numel, options_.progress);
+  const auto flops_of_image = [this] {
+    return kForwardPassesOfAStep * static_cast<double>(state_->cost(training_side()).flops);
+  };
+  report_ = std::make_unique<RunReport>(directory_, log_, state_->steps_done, schedule_->total_steps(),
+                                        options_.log_every, 4 * total_cost(layers).dense_numel,
+                                        flops_of_image, options_.progress);
   report_->say(concat("slicereduce ", kVersion, " arch=", options_.network.arch,
                       " world_size=", communicator_.world_size(), " images=", data_.train->size(), " steps=",
                       schedule_->total_steps(), " seed=", *options_.seed, " run_dir=", options_.run_dir));
@@ -141,8 +144,6 @@ void Trainer::train_step() {
   train_seconds_ += seconds_since(started);
   wire_bytes_per_step_ = record.result.wire_bytes;
   if (leads()) {
-    const auto flops = static_cast<double>(state_->cost(training_side()).flops);
-    record.flops = kForwardPassesOfAStep * flops * static_cast<double>(batch.global_count);
     report_->step(record);
   }
 }

@@ -15,8 +15,8 @@ class Report : public ::testing::Test {
   Report() { directory_.create(); }
 
   [[nodiscard]] RunReport open(std::int64_t steps_done) const {
-    return {directory_,        Log::silent(), steps_done, /*total_steps=*/100, /*log_every=*/10,
-            /*dense_bytes=*/0, "lines"};
+    return {directory_,        Log::silent(),         steps_done, /*total_steps=*/100, /*log_every=*/10,
+            /*dense_bytes=*/0, [] { return 1000.0; }, "lines"};
   }
   static void train(RunReport& report, std::int64_t first, std::int64_t last) {
     for (std::int64_t step = first; step <= last; ++step) {
@@ -50,6 +50,7 @@ TEST_F(Report, NoStepGoesUnseenAtAnEvaluation) {
   EXPECT_EQ(written[1].at("step"), 13);
   EXPECT_EQ(written[1].at("loss"), 12.0);  // the mean of 11, 12 and 13
   EXPECT_EQ(written[1].at("step_ms"), 6.0);
+  EXPECT_EQ(written[1].at("flops"), 4000.0);  // of the last step's images
   EXPECT_EQ(written[2].at("network"), "dense");
   EXPECT_EQ(written[3].at("loss"), 17.0);
 }
