@@ -33,10 +33,10 @@ void add_network_options(CLI::App& app, NetworkOptions& o) {
   app.add_option("--slice-output-ratio", o.slice_output_ratio,
                  "In mode feedback, share of a layer's output channels that a step sends: 1, 1/2, 1/3, ...")
       ->group(kGroup);
-  app.add_option(
-         "--sampler", o.sampler,
-         "topk|gumbel|proportional|bernoulli|uniform|uniform_replaced|adaptive|narrow|aged|cyclic; auto: "
-         "topk, or aged in mode feedback")
+  app.add_option("--sampler", o.sampler,
+                 "topk|gumbel|anneal|proportional|bernoulli|uniform|uniform_replaced|adaptive|narrow|aged|"
+                 "cyclic; auto: "
+                 "topk, or aged in mode feedback")
       ->group(kGroup);
   app.add_option(
          "--approximate", o.approximate,
@@ -63,6 +63,9 @@ void add_network_options(CLI::App& app, NetworkOptions& o) {
          "In mode compact, block: leave out outputs that the next convolution drops; none: compute them")
       ->group(kGroup);
   app.add_option("--resample-every", o.resample_every, "Steps that share a choice of channels")
+      ->group(kGroup);
+  app.add_option("--anneal-steps", o.anneal_steps,
+                 "With --sampler anneal, steps in which its noise falls to zero: topk from there on")
       ->group(kGroup);
   app.add_option(
          "--join", o.join,

@@ -73,7 +73,7 @@ void NetworkOptions::validate(Mode used) const {
   if (used == Mode::compact && join == "zero" && !make_sampler(sampling(used).sampler)->settles()) {
     refuse(concat("'", join, "' with sampler ", sampling(used).sampler,
                   ", whose channels take turns: what waits for its turn would be lost"),
-           "as_they_are, or a sampler that settles (topk, adaptive, narrow)", "--join");
+           "as_they_are, or a sampler that settles (topk, anneal, adaptive, narrow)", "--join");
   }
   if (used == Mode::feedback && !make_sampler(sampling(used).sampler)->counts_draws()) {
     refuse(concat("'", sampler, "' may never send what it does not choose, in mode feedback"),
@@ -126,6 +126,7 @@ SamplingConfig NetworkOptions::sampling(Mode used) const {
                                               : "topk",
           .size = size,
           .resample_every = resample_every,
+          .anneal_steps = anneal_steps,
           .row_groups = cuts_rows ? row_groups() : 1};
 }
 
@@ -250,6 +251,10 @@ void TrainOptions::validate_together() const {
   }
   if (!uses(Mode::compact) && network.join != standard.join) {
     refuse("--join without mode compact", "--mode compact, or a schedule that has it", "--mode");
+  }
+  if (network.sampler != "anneal" && network.anneal_steps != standard.anneal_steps) {
+    refuse(concat("anneal_steps = ", network.anneal_steps, " with sampler ", network.sampler), "anneal",
+           "--sampler");
   }
   if (step.reduce != "powersgd" && step.powersgd_rank != kDefaultPowersgdRank) {
     refuse(concat("powersgd_rank = ", step.powersgd_rank, " without factors"), "--reduce powersgd beside it",

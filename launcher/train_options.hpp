@@ -33,6 +33,7 @@ struct NetworkOptions {
   double input_gradient_ratio = 0;      ///< with approximate = backward; 0: as the sample ratio
   double weight_gradient_ratio = 0;     ///< likewise
   std::int64_t resample_every = 1;
+  std::int64_t anneal_steps = SamplingConfig{}.anneal_steps;
   std::string join = "as_they_are";  ///< how channels come into a network that grows
   std::string coupling = "block";
   bool sample_classifier = false;

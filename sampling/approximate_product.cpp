@@ -256,10 +256,11 @@ void require_sampler(const std::optional<Approximation>& how, const char* of, bo
   }
   require(how->sampler != nullptr, "an approximation has no sampler");
   how->size.validate();
-  if (how->sampler->counts_draws()) {
-    throw Error(ErrorKind::usage,
-                concat("the approximation of ", of,
-                       " has a sampler that counts draws (aged, cyclic): expected another"));
+  if (how->sampler->counts_draws() || how->sampler->explores()) {
+    throw Error(
+        ErrorKind::usage,
+        concat("the approximation of ", of,
+               " has a sampler that remembers earlier steps (aged, cyclic, anneal): expected another"));
   }
   if (how->norms == TermNorms::weights && !has_weights) {
     throw Error(ErrorKind::usage, concat("the approximation of ", of,

@@ -28,6 +28,10 @@ void SamplingConfig::validate() const {
     throw Error(ErrorKind::usage,
                 concat("resample_every = ", resample_every, ": expected at least 1 (--resample-every)"));
   }
+  if (anneal_steps < 1) {
+    throw Error(ErrorKind::usage,
+                concat("anneal_steps = ", anneal_steps, ": expected at least 1 (--anneal-steps)"));
+  }
   require(row_groups >= 1, "rows are cut into no groups");
 }
 
@@ -58,6 +62,11 @@ std::int64_t Planner::group_of(std::uint64_t step) const {
   return static_cast<std::int64_t>(draw % static_cast<std::uint64_t>(config_.row_groups));
 }
 
+double Planner::noise(std::uint64_t step) const {
+  const double done = static_cast<double>(step) / static_cast<double>(config_.anneal_steps);
+  return sampler_->explores() ? std::max(0.0, 1 - done) : 0;
+}
+
 bool Planner::is_due(std::uint64_t step, double ratio) const {
   return ratio != state_.ratio || step % static_cast<std::uint64_t>(config_.resample_every) == 0;
 }
@@ -86,8 +95,8 @@ ChannelSet Planner::draw(std::size_t site, std::span<const float> norms, const S
   const auto waiting = this->waiting(site, sites_[site].row_site ? group : 0);
   RandomStream random(seed_, RandomPurpose::plan, step, site);
   // Nothing is sampled at ratio 1, whatever a sampler that draws with replacement would make of it.
-  ChannelSet set = size.ratio == 1.0 ? ChannelSet::all(channels)
-                                     : sampler_->draw({.norms = norms, .waiting = waiting}, size, random);
+  const Candidates candidates{.norms = norms, .waiting = waiting, .noise = noise(step)};
+  ChannelSet set = size.ratio == 1.0 ? ChannelSet::all(channels) : sampler_->draw(candidates, size, random);
   set.check();
   if (!waiting.empty()) {
     count_draw(set, waiting);

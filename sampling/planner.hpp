@@ -14,8 +14,9 @@ namespace slicereduce {
 struct SamplingConfig {
   std::string sampler = "topk";
   SampleSize size;
-  std::int64_t resample_every = 1;  ///< steps that share a plan
-  std::int64_t row_groups = 1;      ///< that rows are cut into, at sites that go in turn
+  std::int64_t resample_every = 1;   ///< steps that share a plan
+  std::int64_t anneal_steps = 1000;  ///< in which the noise of a sampler that explores falls to zero
+  std::int64_t row_groups = 1;       ///< that rows are cut into, at sites that go in turn
 
   /// Throws Error(usage) naming the option, its value and its range.
   void validate() const;
@@ -56,6 +57,7 @@ class Planner {
                                 std::uint64_t step);
   [[nodiscard]] std::span<std::uint32_t> waiting(std::size_t site, std::int64_t group);
   [[nodiscard]] std::int64_t group_of(std::uint64_t step) const;
+  [[nodiscard]] double noise(std::uint64_t step) const;
 
   std::vector<Site> sites_;
   SamplingConfig config_;

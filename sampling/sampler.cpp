@@ -54,18 +54,36 @@ class TopK final : public Sampler {
   [[nodiscard]] bool fixed_size() const override { return true; }
 };
 
+/// The k largest of log p_c + noise * G_c, where each G_c has the standard Gumbel distribution.
+ChannelSet gumbel_topk(const Candidates& candidates, double noise, const SampleSize& size,
+                       RandomStream& random) {
+  std::vector<double> scores = probabilities(candidates.norms);
+  for (double& score : scores) {
+    score = std::log(score) - noise * std::log(-std::log(random.uniform()));
+  }
+  return largest(std::span<const double>(scores), size.kept(candidates.channels()));
+}
+
 class Gumbel final : public Sampler {
  public:
   [[nodiscard]] ChannelSet draw(const Candidates& candidates, const SampleSize& size,
                                 RandomStream& random) const override {
-    std::vector<double> scores = probabilities(candidates.norms);
-    for (double& score : scores) {
-      score = std::log(score) - std::log(-std::log(random.uniform()));
-    }
-    return largest(std::span<const double>(scores), size.kept(candidates.channels()));
+    return gumbel_topk(candidates, 1, size, random);
   }
   [[nodiscard]] bool settles() const override { return false; }
   [[nodiscard]] bool fixed_size() const override { return true; }
+};
+
+class Anneal final : public Sampler {
+ public:
+  [[nodiscard]] ChannelSet draw(const Candidates& candidates, const SampleSize& size,
+                                RandomStream& random) const override {
+    return candidates.noise > 0 ? gumbel_topk(candidates, candidates.noise, size, random)
+                                : largest(candidates.norms, size.kept(candidates.channels()));
+  }
+  [[nodiscard]] bool settles() const override { return true; }
+  [[nodiscard]] bool fixed_size() const override { return true; }
+  [[nodiscard]] bool explores() const override { return true; }
 };
 
 /// Which channels have how often been drawn, and by what each is multiplied.
@@ -279,11 +297,17 @@ std::unique_ptr<Sampler> make(Scaling scaling) {
 }
 
 const std::map<std::string, Maker>& makers() {
-  static const std::map<std::string, Maker> kMakers{
-      {"topk", make<TopK>},           {"gumbel", make<Gumbel>},   {"proportional", make<Proportional>},
-      {"bernoulli", make<Bernoulli>}, {"uniform", make<Uniform>}, {"uniform_replaced", make<UniformReplaced>},
-      {"adaptive", make<Adaptive>},   {"aged", make<Aged>},       {"cyclic", make<Cyclic>},
-      {"narrow", make<Narrow>}};
+  static const std::map<std::string, Maker> kMakers{{"topk", make<TopK>},
+                                                    {"gumbel", make<Gumbel>},
+                                                    {"anneal", make<Anneal>},
+                                                    {"proportional", make<Proportional>},
+                                                    {"bernoulli", make<Bernoulli>},
+                                                    {"uniform", make<Uniform>},
+                                                    {"uniform_replaced", make<UniformReplaced>},
+                                                    {"adaptive", make<Adaptive>},
+                                                    {"aged", make<Aged>},
+                                                    {"cyclic", make<Cyclic>},
+                                                    {"narrow", make<Narrow>}};
   return kMakers;
 }
 
@@ -337,8 +361,8 @@ std::int64_t longest_wait(std::int64_t channels, std::int64_t k) {
 
 const std::vector<std::string>& sampler_names() {
   static const std::vector<std::string> kNames{
-      "topk",     "gumbel", "proportional", "bernoulli", "uniform", "uniform_replaced",
-      "adaptive", "aged",   "cyclic",       "narrow"};
+      "topk",     "gumbel", "anneal", "proportional", "bernoulli", "uniform", "uniform_replaced",
+      "adaptive", "aged",   "cyclic", "narrow"};
   return kNames;
 }
 

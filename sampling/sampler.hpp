@@ -32,6 +32,9 @@ struct Candidates {
   /// Draws since each channel was kept last. Read by samplers of that kind alone; see
   /// Sampler::counts_draws().
   std::span<const std::uint32_t> waiting;
+  /// Share of its noise that a sampler still adds which explores first and settles then, in [0, 1]; see
+  /// Sampler::explores().
+  double noise = 0;
 
   [[nodiscard]] std::int64_t channels() const { return static_cast<std::int64_t>(norms.size()); }
 };
@@ -56,6 +59,8 @@ class Sampler {
   [[nodiscard]] virtual bool fixed_size() const = 0;
   /// Whether it reads Candidates::waiting: then no channel waits for ever, see longest_wait().
   [[nodiscard]] virtual bool counts_draws() const { return false; }
+  /// Whether it reads Candidates::noise.
+  [[nodiscard]] virtual bool explores() const { return false; }
 };
 
 /// Whether what is kept is multiplied so that a sum over it estimates the sum over all without bias.
@@ -67,6 +72,7 @@ enum class Scaling {
 
 /// `topk` the k largest norms, ties to the lower index (the paper's choice for several nodes).
 /// `gumbel` k without replacement, proportional to 0.9 p_c + 0.1 / C (Gumbel top-k; Kool et al. 2019).
+/// `anneal` the same with Candidates::noise times the Gumbel noise: at 1 `gumbel`, at 0 `topk`.
 /// `proportional` k draws with replacement from the same, scaled by count / (k p_c): unbiased.
 /// `bernoulli` each channel with q_c = 0.9 min(1, k' p_c) + 0.1 / C, k' the smaller of k and the number of
 /// norms that are not 0, scaled by 1 / q_c: unbiased, of random size.

@@ -149,6 +149,13 @@ TEST(TrainOptions, RefuseWhatFeedbackCannotDo) {
         o.network.mode = "dense";
       },
       "--mode compact");
+  expect_refused([](auto& o) { o.network.anneal_steps = 5; }, "anneal");  // without that sampler
+  expect_refused(
+      [](auto& o) {
+        o.network.sampler = "anneal";
+        o.network.anneal_steps = 0;
+      },
+      "--anneal-steps");
   expect_refused([](auto& o) { o.step.accumulate = 0; }, "--accumulate");
   expect_refused([](auto& o) { o.step.powersgd_rank = 0; }, "--powersgd-rank");
   expect_refused([](auto& o) { o.step.powersgd_rank = 2; }, "--powersgd-rank");
@@ -163,7 +170,9 @@ TEST(TrainOptions, RefuseWhatApproximationCannotDo) {
   };
   expect_refused(approximate([](auto& o) { o.network.approximate = "both"; }), "--approximate");
   expect_refused(approximate([](auto& o) { o.network.term_norms = "none"; }), "--term-norms");
-  expect_refused(approximate([](auto& o) { o.network.sampler = "aged"; }), "counts draws");
+  for (const char* sampler : {"aged", "cyclic", "anneal"}) {
+    expect_refused(approximate([&](auto& o) { o.network.sampler = sampler; }), "remembers earlier steps");
+  }
   expect_refused(approximate([](auto& o) { o.network.input_gradient_ratio = 0.5; }),
                  "--approximate backward");
   for (const double ratio : {-0.5, 1.5, std::nan("")}) {
@@ -193,7 +202,7 @@ TEST(TrainOptions, RefuseWhatApproximationCannotDo) {
                    o.network.sampler = "aged";
                    o.ratio_schedule = "0:0.5";
                  }),
-                 "counts draws");
+                 "remembers earlier steps");
   // Which would do nothing.
   expect_refused([](auto& o) { o.network.approximate = "black_box"; }, "--mode approximate");
   expect_refused([](auto& o) { o.network.term_norms = "subset"; }, "--mode approximate");

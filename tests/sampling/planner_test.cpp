@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <numeric>
+
 #include "core/error.hpp"
 
 namespace slicereduce {
@@ -55,6 +57,22 @@ TEST(Planner, GoesOnWithTheWaitsOfAnAdoptedState) {
   }
 }
 
+TEST(Planner, AnnealsToTheLargestNorms) {
+  std::vector<std::vector<float>> norms{std::vector<float>(64)};
+  std::iota(norms[0].begin(), norms[0].end(), 1.0F);
+  const SampleSize size{.ratio = 0.25};
+  Planner planner(kSites, {.sampler = "anneal", .size = size, .anneal_steps = 50}, 1);
+  Planner gumbel(kSites, {.sampler = "gumbel", .size = size}, 1);
+  Planner topk(kSites, {.sampler = "topk", .size = size}, 1);
+  EXPECT_EQ(planner.plan(0, 0.25, norms), gumbel.plan(0, 0.25, norms));
+  const Plan between = planner.plan(35, 0.25, norms);
+  EXPECT_NE(between, gumbel.plan(35, 0.25, norms));
+  EXPECT_NE(between, topk.plan(35, 0.25, norms));
+  for (const std::uint64_t step : {50, 51, 1000}) {
+    EXPECT_EQ(planner.plan(step, 0.25, norms), topk.plan(step, 0.25, norms)) << step;
+  }
+}
+
 /// Columns of 24 whose rows go out in three groups: a column is sent when it and the row's group are kept.
 TEST(Planner, SendsEveryRowWithEveryColumnWithinItsBound) {
   const std::vector<Site> sites{{.name = "w", .channels = 24, .in_turn = false, .row_site = 1},
@@ -103,7 +121,10 @@ TEST(Neighbours, ShareOutAllChannels) {
   }
 }
 
-TEST(SamplingConfig, RefusesNoSteps) { EXPECT_THROW(uniform(0).validate(), Error); }
+TEST(SamplingConfig, RefusesNoSteps) {
+  EXPECT_THROW(uniform(0).validate(), Error);
+  EXPECT_THROW((SamplingConfig{.sampler = "anneal", .anneal_steps = 0}.validate()), Error);
+}
 
 }  // namespace
 }  // namespace slicereduce

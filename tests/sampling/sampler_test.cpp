@@ -171,7 +171,7 @@ TEST(Scaling, CountsWhatIsDrawnTwiceTwice) {
 }
 
 TEST(Scaling, IsRefusedWhereNothingMakesAChoiceUnbiased) {
-  for (const auto* sampler : {"topk", "gumbel", "adaptive", "aged", "cyclic", "narrow"}) {
+  for (const auto* sampler : {"topk", "gumbel", "anneal", "adaptive", "aged", "cyclic", "narrow"}) {
     EXPECT_THROW((void)make_sampler(sampler, Scaling::unbiased), Error) << sampler;
     EXPECT_NE(make_sampler(sampler, Scaling::none), nullptr) << sampler;
   }
@@ -206,6 +206,32 @@ TEST(Gumbel, FirstChoiceFollowsTheProbabilities) {
     EXPECT_NEAR(counts[c] / static_cast<double>(kDraws), p[c], 5 * std::sqrt(p[c] * (1 - p[c]) / kDraws))
         << c;
   }
+}
+
+TEST(Anneal, IsGumbelAtFirstAndTopKAtLast) {
+  const auto norms = random_norms(64, 3);
+  const auto anneal = make_sampler("anneal");
+  const auto at = [&](double noise, std::uint64_t step) {
+    RandomStream random(11, RandomPurpose::plan, step, 0);
+    return anneal->draw({.norms = norms, .waiting = {}, .noise = noise}, kPublished, random);
+  };
+  const ChannelSet best = draw("topk", norms, kPublished);
+  const auto mean_shared = [&](double noise) {
+    double sum = 0;
+    constexpr int kDraws = 200;
+    for (int i = 0; i < kDraws; ++i) {
+      const ChannelSet set = at(noise, i);
+      set.check();
+      EXPECT_EQ(set.size(), best.size());
+      sum += static_cast<double>(std::ranges::count_if(
+          set.kept, [&](std::int32_t channel) { return std::ranges::binary_search(best.kept, channel); }));
+    }
+    return sum / kDraws;
+  };
+  EXPECT_EQ(at(1, 5), draw("gumbel", norms, kPublished, 5));
+  EXPECT_EQ(at(0, 5), best);
+  EXPECT_LT(mean_shared(1), mean_shared(0.3));
+  EXPECT_LT(mean_shared(0.3), mean_shared(0.01));
 }
 
 TEST(Narrow, KeepsTheFirst) {
