@@ -35,8 +35,7 @@ void add_network_options(CLI::App& app, NetworkOptions& o) {
       ->group(kGroup);
   app.add_option("--sampler", o.sampler,
                  "topk|gumbel|anneal|proportional|bernoulli|uniform|uniform_replaced|adaptive|narrow|aged|"
-                 "cyclic; auto: "
-                 "topk, or aged in mode feedback")
+                 "cyclic; auto: topk, or aged in mode feedback")
       ->group(kGroup);
   app.add_option(
          "--approximate", o.approximate,

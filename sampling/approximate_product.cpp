@@ -260,7 +260,8 @@ void require_sampler(const std::optional<Approximation>& how, const char* of, bo
     throw Error(
         ErrorKind::usage,
         concat("the approximation of ", of,
-               " has a sampler that remembers earlier steps (aged, cyclic, anneal): expected another"));
+               " has a sampler that depends on where in a run it draws (aged, cyclic, anneal): expected "
+               "another"));
   }
   if (how->norms == TermNorms::weights && !has_weights) {
     throw Error(ErrorKind::usage, concat("the approximation of ", of,

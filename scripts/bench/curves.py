@@ -41,8 +41,9 @@ def draw_costs(
     """`points`: of each row its seconds and each seed's percent; `frontier`: those of plain training, as the
     line that a row has to be above."""
     figure, axes = plt.subplots(figsize=(9, 5.5))
-    seconds, percent = zip(*frontier, strict=True)
-    axes.plot(seconds, percent, "--", color="gray", label="dense, longer and shorter")
+    if frontier:
+        seconds, percent = zip(*frontier, strict=True)
+        axes.plot(seconds, percent, "--", color="gray", label="dense, longer and shorter")
     for index, (name, (taken, top1)) in enumerate(points.items()):
         mean = statistics.mean(top1)
         spread = [[mean - min(top1)], [max(top1) - mean]]

@@ -171,7 +171,7 @@ TEST(TrainOptions, RefuseWhatApproximationCannotDo) {
   expect_refused(approximate([](auto& o) { o.network.approximate = "both"; }), "--approximate");
   expect_refused(approximate([](auto& o) { o.network.term_norms = "none"; }), "--term-norms");
   for (const char* sampler : {"aged", "cyclic", "anneal"}) {
-    expect_refused(approximate([&](auto& o) { o.network.sampler = sampler; }), "remembers earlier steps");
+    expect_refused(approximate([&](auto& o) { o.network.sampler = sampler; }), "depends on where in a run");
   }
   expect_refused(approximate([](auto& o) { o.network.input_gradient_ratio = 0.5; }),
                  "--approximate backward");
@@ -202,7 +202,7 @@ TEST(TrainOptions, RefuseWhatApproximationCannotDo) {
                    o.network.sampler = "aged";
                    o.ratio_schedule = "0:0.5";
                  }),
-                 "remembers earlier steps");
+                 "depends on where in a run");
   // Which would do nothing.
   expect_refused([](auto& o) { o.network.approximate = "black_box"; }, "--mode approximate");
   expect_refused([](auto& o) { o.network.term_norms = "subset"; }, "--mode approximate");
