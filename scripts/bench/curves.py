@@ -38,17 +38,17 @@ def draw(path: Path, results: dict[str, list[dict]], title: str) -> None:
 def draw_costs(
     path: Path, points: dict[str, tuple[float, list[float]]], frontier: list[tuple[float, float]], title: str
 ) -> None:
-    """`points`: of each row its seconds and each seed's percent; `frontier`: those of plain training, as the
-    line that a row has to be above."""
+    """`points`: of each row its time, as a share of plain training's, and each seed's percent; `frontier`:
+    those of plain training, longer and shorter, as the line that a row has to be above."""
     figure, axes = plt.subplots(figsize=(9, 5.5))
     if frontier:
-        seconds, percent = zip(*frontier, strict=True)
-        axes.plot(seconds, percent, "--", color="gray", label="dense, longer and shorter")
+        times, percent = zip(*frontier, strict=True)
+        axes.plot(times, percent, "--", color="gray", label="dense, longer and shorter")
     for index, (name, (taken, top1)) in enumerate(points.items()):
         mean = statistics.mean(top1)
         spread = [[mean - min(top1)], [max(top1) - mean]]
         axes.errorbar(taken, mean, yerr=spread, fmt="osv^DP*X"[index // 10], label=name, capsize=2)
-    axes.set(xlabel="seconds of training", ylabel="top-1, %", title=title, xlim=(0, None))
+    axes.set(xlabel="time, as a share of dense training's", ylabel="top-1, %", title=title, xlim=(0, None))
     axes.grid(alpha=0.3)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
     figure.tight_layout()
