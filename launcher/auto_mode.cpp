@@ -38,6 +38,9 @@ Candidate candidate_of(const TrainOptions& options, const std::string& mode, dou
   candidate.network.mode = mode;
   candidate.network.size.ratio = ratio;
   candidate.network.wire = options.network.wire == "fp32" ? "bf16" : options.network.wire;
+  if (mode == "dense") {
+    candidate.network.leave_nothing_out();
+  }
   if (mode != "feedback") {
     candidate.network.slice_output_ratio = 1;
   }
@@ -47,7 +50,7 @@ Candidate candidate_of(const TrainOptions& options, const std::string& mode, dou
 
 /// Whether slices of a gradient have their turn.
 bool can_cut(const NetworkOptions& network) {
-  return network.size.ratio * network.slice_output_ratio < 1 &&
+  return network.ratio(Mode::feedback) * network.slice_output_ratio < 1 &&
          make_sampler(network.sampling(Mode::feedback).sampler)->counts_draws();
 }
 
@@ -180,6 +183,12 @@ ChosenOptions Candidate::chosen() const {
   return {{"--mode", network.mode},
           {"--sample-ratio", number(network.size.ratio)},
           {"--slice-output-ratio", number(network.slice_output_ratio)},
+          {"--sampler", network.sampler},
+          {"--anneal-steps", std::to_string(network.anneal_steps)},
+          {"--minimal-k", std::to_string(network.size.minimal_k)},
+          {"--channel-multiple", std::to_string(network.size.channel_multiple)},
+          {"--resample-every", std::to_string(network.resample_every)},
+          {"--coupling", network.coupling},
           {"--wire", network.wire},
           {"--reduce", step.reduce},
           {"--powersgd-rank", number(static_cast<double>(step.reduce == "powersgd" ? step.powersgd_rank
@@ -195,9 +204,10 @@ std::vector<Candidate> auto_candidates(const TrainOptions& options) {
     candidates.push_back(candidate_of(options, mode, ratio, "slices"));
     candidates.push_back(candidate_of(options, mode, ratio, "powersgd"));
   };
-  add("dense", options.network.size.ratio);
+  add("dense", 0);
   if (cuts) {
-    add("feedback", options.network.size.ratio);  // factors of all come nearer to it than a part of it
+    add("feedback",
+        options.network.ratio(Mode::feedback));  // factors of all come nearer to it than a part of it
   }
   for (const double ratio : compact_ratios(options.auto_ratio)) {
     add("compact", ratio);

@@ -35,6 +35,16 @@ struct BenchOptions {
     return options;
   }
 
+  /// One worker's times too are to predict those of several.
+  void settle_reduction() {
+    constexpr int kSeveral = 2;
+    TrainOptions settled = training();
+    if (!settled.chooses_mode()) {
+      settled.settle_reduction(kSeveral);
+    }
+    step = settled.step;
+  }
+
   void validate() const {
     training().validate();
     if (image_size < 1 || classes < 2 || steps < 1 || warmup < 0) {
@@ -63,6 +73,7 @@ ExitCode bench_step(CLI::App& command, BenchOptions& options, const MpiSession& 
   at::Device device = at::kCPU;
   together(communicator, [&] {
     options.validate();
+    options.settle_reduction();
     options.training().require_world(communicator.world_size());
     require_image_side(make_architecture(options.network.arch, 3, 10, options.network.dropout),
                        options.image_size);

@@ -19,12 +19,13 @@ void add_network_options(CLI::App& app, NetworkOptions& o) {
       ->group(kGroup);
   app.add_option(
          "--mode", o.mode,
-         "compact: train the small network that sampling leaves; feedback: train all of it, send slices "
-         "of the gradient, and keep the rest for later; approximate: sample each product by itself; dense: "
-         "leave nothing out; auto (not for plan): the fastest that the other options allow, by measurement")
+         "dense: leave nothing out; compact: train the small network that sampling leaves; feedback: train "
+         "all of it, send slices of the gradient, and keep the rest for later; approximate: sample each "
+         "product by itself; auto (not for plan): the fastest that the other options allow, by measurement")
       ->group(kGroup);
   app.add_option("--sample-ratio", o.size.ratio,
-                 "Share of a layer's input channels that a step keeps, or in mode feedback sends")
+                 "Share of a layer's input channels that a step keeps, or in mode feedback sends; 0: 0.5, or "
+                 "0.25 in mode feedback")
       ->group(kGroup);
   app.add_option("--minimal-k", o.size.minimal_k, "Never keep fewer channels than this")->group(kGroup);
   app.add_option("--channel-multiple", o.size.channel_multiple,
@@ -80,12 +81,12 @@ void add_network_options(CLI::App& app, NetworkOptions& o) {
 
 void add_reduction_options(CLI::App& app, StepOptions& o) {
   constexpr const char* kGroup = "Step";
-  app.add_option(
-         "--reduce", o.reduce,
-         "slices: what was sampled; powersgd: its factors of low rank, with feedback; dense: the whole "
-         "gradient, for comparison")
+  app.add_option("--reduce", o.reduce,
+                 "slices: what was sampled, all of it in mode dense; powersgd: its factors of low rank, with "
+                 "feedback; "
+                 "dense: the whole gradient, for comparison; auto: powersgd between several workers")
       ->group(kGroup);
-  app.add_option("--powersgd-rank", o.powersgd_rank, "Rank of the factors with --reduce powersgd")
+  app.add_option("--powersgd-rank", o.powersgd_rank, "Rank of the factors with --reduce powersgd or auto")
       ->group(kGroup);
   app.add_option("--bucket-mb", o.bucket_mb, "Gradients that travel in one AllReduce, in MB")->group(kGroup);
 }

@@ -10,8 +10,9 @@ namespace {
 
 int run(int argc, char** argv) {
   CLI::App program(
-      "Trains residual networks on many workers; each step samples channels, trains the small network that\n"
-      "they leave, and reduces only its gradient.");
+      "Trains residual networks on many workers that send two thin factors of each gradient; with --mode "
+      "compact\n"
+      "each step also samples channels, and trains only the small network that they leave.");
   program.set_version_flag("--version", kVersion);
   program.set_config("--config", "", "Read options from a TOML file, such as a run's config.toml");
   program.require_subcommand(1);

@@ -7,6 +7,7 @@
 #include <csignal>
 #include <iterator>
 #include <random>
+#include <set>
 
 #include "core/device.hpp"
 #include "core/digest.hpp"
@@ -74,8 +75,15 @@ ModeChoice choice_of(const ChosenOptions& saved, const TrainOptions& options) {
   }
   ModeChoice choice{.options = auto_candidates(options).front().chosen(),
                     .reasons = {"auto: as it was in the run that is resumed:"}};
+  // A run of an earlier version has a ratio beside mode dense, which has no use for it.
+  static const std::set<std::string> of_sampling{"--sample-ratio",     "--sampler",        "--minimal-k",
+                                                 "--channel-multiple", "--resample-every", "--anneal-steps",
+                                                 "--coupling"};
+  const auto mode = saved.find("--mode");
+  const bool dense = mode != saved.end() && mode->second == "dense";
   for (auto& [option, value] : choice.options) {
-    if (const auto found = saved.find(option); found != saved.end()) {
+    if (const auto found = saved.find(option);
+        found != saved.end() && !(dense && of_sampling.contains(option))) {
       value = found->second;
     }
     choice.reasons.front() += concat(" ", option, " ", value);
@@ -134,11 +142,17 @@ ExitCode train(CLI::App& command, TrainOptions& options, const MpiSession& sessi
   request.stop_requested = [] { return signal_received != 0; };
   together(communicator, [&] {
     options.validate();
+    if (!options.chooses_mode()) {
+      options.settle_reduction(communicator.world_size());
+    }
     options.require_world(communicator.world_size());
     refuse_beside_auto(command);
     request.device = choose_device(parse_device_choice(options.step.device), session.local_rank());
     make_current(request.device);
   });
+  if (!options.chooses_mode()) {
+    request.notes.push_back(concat("reduce=", options.step.reduce));
+  }
   // Before a seed or a file is chosen by options that may differ.
   require_same_options(command, communicator);
 
@@ -155,6 +169,7 @@ ExitCode train(CLI::App& command, TrainOptions& options, const MpiSession& sessi
   settle_levels(command, options, saved, request, communicator);
   if (options.chooses_mode()) {
     settle_mode(command, options, saved, request, communicator, log);
+    options.settle_reduction(communicator.world_size());  // of a run that is resumed
   }
   request.options = options;
   request.config = config_text(command);

@@ -117,14 +117,41 @@ ProductApproximation NetworkOptions::products(double ratio) const {
           .weight_gradient = {}};
 }
 
+void NetworkOptions::leave_nothing_out() {
+  const NetworkOptions standard;
+  mode = "dense";
+  slice_output_ratio = standard.slice_output_ratio;
+  size = standard.size;
+  resample_every = standard.resample_every;
+  coupling = standard.coupling;
+  if (sampler == "anneal") {
+    anneal_steps = standard.anneal_steps;
+  }
+  sampler = standard.sampler;
+}
+
+double NetworkOptions::ratio(Mode used) const {
+  constexpr double kHalf = 0.5;
+  constexpr double kQuarter = 0.25;
+  if (used == Mode::dense) {
+    return 1;
+  }
+  if (size.ratio != 0) {
+    return size.ratio;
+  }
+  return used == Mode::feedback ? kQuarter : kHalf;
+}
+
 std::int64_t NetworkOptions::row_groups() const { return std::llround(1 / slice_output_ratio); }
 
 SamplingConfig NetworkOptions::sampling(Mode used) const {
   const bool cuts_rows = used == Mode::feedback;
+  SampleSize own_size = size;
+  own_size.ratio = ratio(used);
   return {.sampler = sampler != "auto"        ? sampler
                      : used == Mode::feedback ? "aged"
                                               : "topk",
-          .size = size,
+          .size = own_size,
           .resample_every = resample_every,
           .anneal_steps = anneal_steps,
           .row_groups = cuts_rows ? row_groups() : 1};
@@ -145,7 +172,7 @@ void StepOptions::validate() const {
   }
   (void)parse_precision(precision);
   (void)parse_device_choice(device);
-  one_of(reduce, {"slices", "dense", "powersgd"}, "--reduce");
+  one_of(reduce, {"auto", "slices", "dense", "powersgd"}, "--reduce");
   LowRankConfig{.rank = powersgd_rank}.validate();
   above_zero(bucket_mb, "bucket_mb", "--bucket-mb");
   one_of(overlap, {"on", "off"}, "--overlap");
@@ -158,8 +185,7 @@ void TrainOptions::validate() const {
   validate_auto();
   if (chooses_mode()) {
     TrainOptions others = *this;
-    others.network.mode = "dense";
-    others.network.slice_output_ratio = 1;
+    others.network.leave_nothing_out();
     others.step.powersgd_rank = kDefaultPowersgdRank;
     others.auto_ratio = 1;
     others.validate();
@@ -192,6 +218,7 @@ void TrainOptions::validate() const {
       network.validate(mode);
     }
   }
+  validate_sampled();
   validate_together();
   one_of(on_disagreement, {"error", "broadcast"}, "--on-disagreement");
   one_of(progress, {"auto", "bar", "lines"}, "--progress");
@@ -219,8 +246,30 @@ void TrainOptions::validate_auto() const {
     refuse("a schedule says which mode or ratio is when, mode auto chooses one for the run",
            "no --mode-schedule and no --ratio-schedule, or another mode", "--mode");
   }
+  (void)parse_coupling(network.coupling);
   network.validate(Mode::compact);
   LowRankConfig{.rank = step.powersgd_rank}.validate();
+}
+
+/// What says how to sample, where no step does.
+void TrainOptions::validate_sampled() const {
+  if (uses(Mode::compact) || uses(Mode::feedback) || uses(Mode::approximate)) {
+    return;
+  }
+  const NetworkOptions standard;
+  const auto is_for_others = [](bool given, const std::string& option) {
+    if (given) {
+      refuse(concat(option, " in mode dense, which leaves nothing out"),
+             "--mode compact, feedback or approximate beside it", option);
+    }
+  };
+  is_for_others(network.size.ratio != standard.size.ratio, "--sample-ratio");
+  is_for_others(!ratio_schedule.empty(), "--ratio-schedule");
+  is_for_others(network.sampler != standard.sampler, "--sampler");
+  is_for_others(network.size.minimal_k != standard.size.minimal_k, "--minimal-k");
+  is_for_others(network.size.channel_multiple != standard.size.channel_multiple, "--channel-multiple");
+  is_for_others(network.resample_every != standard.resample_every, "--resample-every");
+  is_for_others(network.coupling != standard.coupling, "--coupling");
 }
 
 /// Options that need each other.
@@ -256,9 +305,15 @@ void TrainOptions::validate_together() const {
     refuse(concat("anneal_steps = ", network.anneal_steps, " with sampler ", network.sampler), "anneal",
            "--sampler");
   }
-  if (step.reduce != "powersgd" && step.powersgd_rank != kDefaultPowersgdRank) {
+  if (step.reduce != "powersgd" && step.reduce != "auto" && step.powersgd_rank != kDefaultPowersgdRank) {
     refuse(concat("powersgd_rank = ", step.powersgd_rank, " without factors"), "--reduce powersgd beside it",
            "--powersgd-rank");
+  }
+}
+
+void TrainOptions::settle_reduction(int world_size) {
+  if (step.reduce == "auto") {
+    step.reduce = world_size > 1 ? "powersgd" : "slices";
   }
 }
 

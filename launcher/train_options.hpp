@@ -24,9 +24,9 @@ namespace slicereduce {
 struct NetworkOptions {
   std::string arch = "resnet50";
   double dropout = 0;
-  std::string mode = "compact";
+  std::string mode = "dense";
   std::string sampler = "auto";
-  SampleSize size;
+  SampleSize size{.ratio = 0};  ///< ratio 0: the mode's own, see ratio()
   double slice_output_ratio = 1;
   std::string approximate = "forward";  ///< in mode approximate, which products
   std::string term_norms = "both";      ///< likewise, what their sampler sees
@@ -49,8 +49,11 @@ struct NetworkOptions {
   [[nodiscard]] ProductApproximation products(double ratio) const;
   /// Into so many groups the rows of a gradient are cut, of which a step sends one.
   [[nodiscard]] std::int64_t row_groups() const;
-  /// Mode dense is ratio 1.
-  [[nodiscard]] double ratio(Mode used) const { return used == Mode::dense ? 1.0 : size.ratio; }
+  /// Share of channels that a step keeps, or sends: 1 in mode dense; else what was asked for, or 0.5, and
+  /// 0.25 in mode feedback.
+  [[nodiscard]] double ratio(Mode used) const;
+  /// Mode dense, without the options of sampling that it refuses.
+  void leave_nothing_out();
   [[nodiscard]] Layout layout(std::int64_t in_channels, std::int64_t num_classes) const;
 
  private:
@@ -68,7 +71,7 @@ struct StepOptions {
   double label_smoothing = 0;
   std::string precision = "fp32";
   std::string device = "auto";
-  std::string reduce = "slices";
+  std::string reduce = "auto";  ///< factors between several workers: see settle_reduction()
   std::int64_t powersgd_rank = kDefaultPowersgdRank;
   double bucket_mb = 0.25;
   std::string overlap = "on";
@@ -113,6 +116,8 @@ struct TrainOptions {
   std::int64_t check_replicas_every = 0;
 
   void validate() const;
+  /// Puts a choice in the place of --reduce auto: factors, or slices where one worker has nobody to send to.
+  void settle_reduction(int world_size);
   /// Throws Error(usage) for what so many workers can't do.
   void require_world(int world_size) const;
   /// --mode auto: the program chooses mode, wire, reduction and bucket size before the first step, and the
@@ -126,6 +131,7 @@ struct TrainOptions {
   [[nodiscard]] bool uses(Mode mode) const;
 
  private:
+  void validate_sampled() const;
   void validate_together() const;
   void validate_auto() const;
 };

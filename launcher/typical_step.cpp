@@ -19,7 +19,7 @@ TypicalStep::TypicalStep(const NetworkOptions& options, Layout layout)
 std::vector<LayerCost> TypicalStep::costs(const StepOptions& step, std::int64_t image_size) const {
   StepPlans plans{.network = network_, .slices = mode_ == Mode::feedback ? &slices_ : nullptr};
   if (mode_ == Mode::approximate) {
-    plans.products = options_.products(options_.size.ratio);
+    plans.products = options_.products(options_.ratio(Mode::approximate));
   }
   return costs_of_step(layout_, plans, &slice_layout_, step, image_size);
 }

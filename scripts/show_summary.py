@@ -9,9 +9,11 @@ def megabytes(count: float) -> str:
     return f"{count / 1e6:.3f} MB"
 
 
-def accuracy(summary: dict, key: str) -> str:
-    value = summary.get(key)
-    return "not evaluated" if value is None else f"{value:.2f} % top-1"
+def accuracies(summary: dict) -> list[tuple[str, str]]:
+    """Of the networks that were evaluated."""
+    networks = {"sampled": summary.get("top1_sampled"), "exact": summary.get("top1_dense")}
+    known = {name: top1 for name, top1 in networks.items() if top1 is not None}
+    return [(f"Test accuracy, {name} network", f"{top1:.2f} % top-1") for name, top1 in known.items()]
 
 
 def lines(summary: dict) -> list[tuple[str, str]]:
@@ -21,8 +23,7 @@ def lines(summary: dict) -> list[tuple[str, str]]:
         ("Network", f"{summary['arch']}, {summary['world_size']} workers, {summary['device']}"),
         ("Trained", f"{summary['epochs']:.3g} epochs, {summary['steps']} steps, {summary['wall_s']:.0f} s"),
         ("Speed", f"{summary['images_per_s']:.0f} images/s"),
-        ("Test accuracy, sampled network", accuracy(summary, "top1_sampled")),
-        ("Test accuracy, exact network", accuracy(summary, "top1_dense")),
+        *accuracies(summary),
         ("On the wire per step", f"{megabytes(wire)} a worker"),
         ("  a dense fp32 AllReduce", f"{megabytes(dense)} ({wire / dense:.3f} of it sent)"),
         ("  a dense bf16 AllReduce", f"{megabytes(dense / 2)} ({2 * wire / dense:.3f} of it sent)"),

@@ -26,20 +26,21 @@ PEERS = {
     "PyTorch DDP, PowerSGD 4": "powersgd-4",
     "PyTorch DDP, PowerSGD 1 in bf16": "powersgd-1-bf16",
 }
+WHOLE = ("--reduce", "slices")  # what there is of the gradient, without factors
 POWERSGD = ("--reduce", "powersgd", "--powersgd-rank")
 OURS = {
-    "dense": ("--mode", "dense"),
+    "dense": ("--mode", "dense", *WHOLE),
     "dense, rank 1": ("--mode", "dense", *POWERSGD, "1"),
     "dense, rank 4": ("--mode", "dense", *POWERSGD, "4"),
-    "feedback, 1/8 of fp32": ("--mode", "feedback", "--sample-ratio", "0.25"),
+    "feedback, 1/8 of fp32": ("--mode", "feedback", "--sample-ratio", "0.25", *WHOLE),
     "feedback, 1/32 of fp32": (
-        *("--mode", "feedback", "--sample-ratio", "0.25", "--slice-output-ratio", "0.25"),
+        *("--mode", "feedback", "--sample-ratio", "0.25", "--slice-output-ratio", "0.25", *WHOLE),
     ),
     "feedback 1/32, rank 4": (
         *("--mode", "feedback", "--sample-ratio", "0.25", "--slice-output-ratio", "0.25", *POWERSGD, "4"),
     ),
-    "compact 0.5": ("--mode", "compact", "--sample-ratio", "0.5"),
-    "compact 0.25": ("--mode", "compact", "--sample-ratio", "0.25"),
+    "compact 0.5": ("--mode", "compact", "--sample-ratio", "0.5", *WHOLE),
+    "compact 0.25": ("--mode", "compact", "--sample-ratio", "0.25", *WHOLE),
     "compact 0.5, rank 1": ("--mode", "compact", "--sample-ratio", "0.5", *POWERSGD, "1"),
     "compact 0.5, rank 4": ("--mode", "compact", "--sample-ratio", "0.5", *POWERSGD, "4"),
     "compact 0.25, rank 4": ("--mode", "compact", "--sample-ratio", "0.25", *POWERSGD, "4"),

@@ -32,8 +32,8 @@ using Names = std::vector<std::string>;
 
 TEST(AutoCandidates, KeepTheWholeNetworkUnlessToldOtherwise) {
   EXPECT_EQ(descriptions(auto_options()),
-            (Names{"dense, bf16", "dense, factors of rank 4, bf16", "feedback 0.5, bf16",
-                   "feedback 0.5, factors of rank 4, bf16"}));
+            (Names{"dense, bf16", "dense, factors of rank 4, bf16", "feedback 0.25, bf16",
+                   "feedback 0.25, factors of rank 4, bf16"}));
 }
 
 TEST(AutoCandidates, KeepFewerChannelsWhereThatIsAllowed) {
@@ -55,6 +55,8 @@ TEST(AutoCandidates, LeaveOutAModeThatTheSamplerIsNotFor) {
 TEST(AutoCandidates, AreOptionsThatAreValid) {
   TrainOptions options = auto_options(0.25);
   options.network.slice_output_ratio = 0.5;
+  options.network.sampler = "cyclic";  // which mode dense has no use for
+  options.network.resample_every = 100'000;
   options.step.powersgd_rank = 2;
   EXPECT_NO_THROW(options.validate());
   for (const Candidate& candidate : auto_candidates(options)) {
@@ -62,6 +64,8 @@ TEST(AutoCandidates, AreOptionsThatAreValid) {
     TrainOptions resolved = options;
     resolved.network.mode = chosen.at("--mode");
     resolved.network.size.ratio = std::stod(chosen.at("--sample-ratio"));
+    resolved.network.sampler = chosen.at("--sampler");
+    resolved.network.resample_every = std::stol(chosen.at("--resample-every"));
     resolved.network.slice_output_ratio = std::stod(chosen.at("--slice-output-ratio"));
     resolved.network.wire = chosen.at("--wire");
     resolved.step.reduce = chosen.at("--reduce");

@@ -78,6 +78,11 @@ class ProgramTest(unittest.TestCase):
     def setUp(self) -> None:
         self.run_dir = self.folder / self.id().rsplit(".", 1)[-1]
 
+    def options_of_defaults(self, *more: str) -> list[str]:
+        """The least that a run needs to be told."""
+        small = ("--arch", "resnet20", "--batch-size", "16")
+        return ["train", "--data", str(self.data), *small, "--run-dir", str(self.run_dir), *more]
+
     def options(self, *more: str, data: Path | None = None, run_dir: Path | None = None) -> list[str]:
         return [
             *(
@@ -91,6 +96,7 @@ class ProgramTest(unittest.TestCase):
                 "--lr",
                 "0.05",
             ),
+            *("--mode", "compact"),
             *("--run-dir", str(run_dir or self.run_dir), *more),
         ]
 

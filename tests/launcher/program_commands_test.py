@@ -21,7 +21,8 @@ class Commands(ProgramTest):
         ]
         for arch, ratio, coupling, fraction in table:
             for wire, share in (("fp32", 1.0), ("bf16", 0.5)):
-                options = ("--arch", arch, "--sample-ratio", ratio, "--coupling", coupling, "--wire", wire)
+                options = ("--mode", "compact", "--sample-ratio", ratio, "--coupling", coupling)
+                options += ("--arch", arch, "--reduce", "slices", "--wire", wire)
                 result = run([PROGRAM, "plan", *options, "--channel-multiple", "1", "--json"])
                 total = json.loads(result.stdout)["total"]
                 self.assertAlmostEqual(
@@ -31,10 +32,10 @@ class Commands(ProgramTest):
     def test_plan_knows_what_each_mode_sends(self) -> None:
         total = {}
         for name, options in {
-            "dense": ("--mode", "dense"),
-            "columns": ("--mode", "feedback", "--sample-ratio", "0.25"),
-            "blocks": ("--mode", "feedback", "--sample-ratio", "0.25", "--slice-output-ratio", "0.25"),
-            "factors": ("--mode", "dense", "--reduce", "powersgd", "--powersgd-rank", "2"),
+            "dense": ("--reduce", "slices"),
+            "columns": ("--mode", "feedback", "--reduce", "slices"),
+            "blocks": ("--mode", "feedback", "--slice-output-ratio", "0.25", "--reduce", "slices"),
+            "factors": ("--powersgd-rank", "2"),
         }.items():
             result = run([PROGRAM, "plan", "--arch", "resnet50", *options, "--wire", "bf16", "--json"])
             self.assertEqual(result.returncode, 0, result.stderr)

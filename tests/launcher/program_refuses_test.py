@@ -8,15 +8,17 @@ from program import PROGRAM, ProgramTest, mpirun, run, write_idx
 
 class BadInput(ProgramTest):
     def test_ratio(self) -> None:
-        for ratio in ("0", "1.5", "nan", "-1"):
+        for ratio in ("1.5", "nan", "-1"):
             self.refused(*self.options("--sample-ratio", ratio), says="--sample-ratio")
+        self.refused(*self.options_of_defaults("--sample-ratio", "0.5"), says="--mode compact")
 
     def test_what_mode_auto_chooses(self) -> None:
         self.refused(*self.options("--mode", "auto", "--bucket-mb", "1"), says="--bucket-mb")
         self.refused(*self.options("--auto-ratio", "0.5"), says="--mode auto")
 
     def test_slices_of_what_workers_choose_by_activations(self) -> None:
-        result = run([*mpirun(2), PROGRAM, *self.options("--mode", "approximate")])
+        options = self.options("--mode", "approximate", "--reduce", "slices")
+        result = run([*mpirun(2), PROGRAM, *options])
         self.assertEqual(result.returncode, 2, result.stderr)
         self.assertIn("activations", result.stderr)
         self.assertFalse(self.run_dir.exists())

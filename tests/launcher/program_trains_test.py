@@ -40,7 +40,8 @@ class Training(ProgramTest):
         self.assertTrue((self.run_dir / "slicereduce.log").read_text())
 
     def test_every_approximation_trains(self) -> None:
-        whole = self.train("--steps", "3", "--mode", "dense", run_dir=self.folder / "whole")
+        exact = ("--mode", "dense", "--reduce", "dense")
+        whole = self.train("--steps", "3", *exact, run_dir=self.folder / "whole")
         for approximate in ("forward", "black_box", "backward"):
             options = ("--mode", "approximate", "--approximate", approximate, "--seed", "1")
             run_dir = self.folder / approximate
@@ -54,8 +55,20 @@ class Training(ProgramTest):
             self.assertLess(steps[-1]["loss"], steps[0]["loss"])
             self.assertEqual({line["sample_ratio"] for line in steps}, {0.5})
 
+    def test_by_default_all_is_trained_and_factors_travel(self) -> None:
+        result = run([*mpirun(2), PROGRAM, *self.options_of_defaults("--steps", "10")])
+        self.assertEqual(result.returncode, 0, result.stderr)
+        summary = json.loads((self.run_dir / "summary.json").read_text())
+        self.assertIsNone(summary["top1_sampled"])
+        self.assertEqual(summary["flops_per_step"], summary["dense_flops_per_step"])
+        self.assertGreater(summary["bytes_saved_fraction"], 0.85)
+        alone = self.folder / "alone"
+        result = run([PROGRAM, *self.options_of_defaults("--steps", "3", "--run-dir", str(alone))])
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(json.loads((alone / "summary.json").read_text())["bytes_saved_fraction"], 0)
+
     def test_wire_bytes_are_the_plans_to_the_byte(self) -> None:
-        options = ("--arch", "resnet20", "--sample-ratio", "0.3", "--wire", "bf16")
+        options = ("--arch", "resnet20", "--mode", "compact", "--sample-ratio", "0.3", "--wire", "bf16")
         plan = run([PROGRAM, "plan", *options, "--in-channels", "1", "--image-size", str(SIDE), "--json"])
         total = json.loads(plan.stdout)["total"]
         summary = self.train("--steps", "10", *options)
@@ -121,11 +134,12 @@ class Training(ProgramTest):
 
     def test_resume_goes_on_with_what_is_owed(self) -> None:
         factors = ("--reduce", "powersgd", "--powersgd-rank", "2")
+        slices = ("--reduce", "slices", "--sample-ratio", "0.25")
         ways = {
-            "aged": ("--mode", "feedback", "--slice-output-ratio", "0.5"),
-            "cyclic": ("--mode", "feedback", "--sampler", "cyclic"),
+            "aged": ("--mode", "feedback", "--slice-output-ratio", "0.5", *slices),
+            "cyclic": ("--mode", "feedback", "--sampler", "cyclic", *slices),
             "factors": ("--mode", "feedback", *factors),
-            "compact factors": ("--mode", "compact", *factors),
+            "compact factors": ("--mode", "compact", "--sample-ratio", "0.25", *factors),
             "accumulated factors": ("--mode", "dense", "--accumulate", "2", *factors),
             "terms": ("--mode", "approximate", "--sampler", "bernoulli", "--reduce", "dense"),
         }
@@ -133,13 +147,13 @@ class Training(ProgramTest):
             self.expect_resumed_as_straight(name, 13, "--steps", "30", *way)
         # At step 10 a compact network follows: before it, and after it.
         for stop_after in (7, 13):
-            changes = {"feedback": (), "dense": factors}
+            changes = {"feedback": slices, "dense": ("--sample-ratio", "0.25", *factors)}
             for before, way in changes.items():
                 schedule = ("--epochs", "2", "--mode-schedule", f"0:{before},1:compact")
                 self.expect_resumed_as_straight(f"{before} {stop_after}", stop_after, *schedule, *way)
 
     def expect_resumed_as_straight(self, name: str, stop_after: int, *way: str) -> None:
-        options = ("--seed", "7", "--sample-ratio", "0.25", "--wire", "bf16", *way)
+        options = ("--seed", "7", "--wire", "bf16", *way)
         straight = self.train(*options, run_dir=self.folder / f"{name}-straight")
         run_dir = self.folder / name
         self.train(*options, "--stop-after", str(stop_after), run_dir=run_dir, code=3)

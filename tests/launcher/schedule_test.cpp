@@ -72,6 +72,7 @@ TEST(Schedule, StepsOverrideEpochs) {
 
 TEST(Schedule, RatioFollowsItsEpochs) {
   TrainOptions options = options_with("constant");
+  options.network.mode = "compact";
   options.ratio_schedule = "0:0.25,2:0.5,3:1.0";
   const Schedule schedule(options, 10);
   EXPECT_EQ(schedule.ratio(0), 0.25);

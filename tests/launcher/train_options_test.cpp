@@ -29,8 +29,20 @@ void expect_refused(const std::function<void(TrainOptions&)>& spoil, const std::
 TEST(TrainOptions, DefaultsAreValid) { EXPECT_NO_THROW(TrainOptions().validate()); }
 
 TEST(TrainOptions, NameTheOptionThatIsWrong) {
-  expect_refused([](auto& o) { o.network.size.ratio = 0; }, "--sample-ratio");
-  expect_refused([](auto& o) { o.network.sampler = "best"; }, "--sampler");
+  for (const double ratio : {-0.5, 1.5, std::nan("")}) {
+    expect_refused(
+        [&](auto& o) {
+          o.network.mode = "compact";
+          o.network.size.ratio = ratio;
+        },
+        "--sample-ratio");
+  }
+  expect_refused(
+      [](auto& o) {
+        o.network.mode = "compact";
+        o.network.sampler = "best";
+      },
+      "--sampler");
   expect_refused([](auto& o) { o.network.arch = "vgg"; }, "--arch");
   expect_refused([](auto& o) { o.network.mode = "sparse"; }, "--mode");
   expect_refused([](auto& o) { o.network.coupling = "all"; }, "--coupling");
@@ -95,6 +107,8 @@ TEST(TrainOptions, RefuseWhatModeAutoCannotUse) {
   expect_refused(with_auto([](auto& o) { o.step.powersgd_rank = 0; }), "--powersgd-rank");
   expect_refused(with_auto([](auto& o) { o.network.slice_output_ratio = 0.4; }), "--slice-output-ratio");
   expect_refused(with_auto([](auto& o) { o.step.lr = 0; }), "--lr");
+  expect_refused(with_auto([](auto& o) { o.network.join = "zero"; }), "--join");
+  expect_refused(with_auto([](auto& o) { o.network.coupling = "all"; }), "--coupling");
 }
 
 TEST(TrainOptions, RefuseWhatFeedbackCannotDo) {
@@ -139,6 +153,7 @@ TEST(TrainOptions, RefuseWhatFeedbackCannotDo) {
   expect_refused([](auto& o) { o.network.join = "slowly"; }, "--join");
   expect_refused(
       [](auto& o) {
+        o.network.mode = "compact";
         o.network.join = "zero";
         o.network.sampler = "gumbel";
       },
@@ -158,7 +173,54 @@ TEST(TrainOptions, RefuseWhatFeedbackCannotDo) {
       "--anneal-steps");
   expect_refused([](auto& o) { o.step.accumulate = 0; }, "--accumulate");
   expect_refused([](auto& o) { o.step.powersgd_rank = 0; }, "--powersgd-rank");
-  expect_refused([](auto& o) { o.step.powersgd_rank = 2; }, "--powersgd-rank");
+  expect_refused(
+      [](auto& o) {
+        o.step.reduce = "slices";
+        o.step.powersgd_rank = 2;
+      },
+      "--powersgd-rank");
+}
+
+TEST(TrainOptions, RefuseToSampleWhereNothingIsLeftOut) {
+  const auto spoils = std::vector<std::pair<std::string, std::function<void(TrainOptions&)>>>{
+      {"--sample-ratio", [](auto& o) { o.network.size.ratio = 0.5; }},
+      {"--ratio-schedule", [](auto& o) { o.ratio_schedule = "0:0.5,3:1"; }},
+      {"--sampler", [](auto& o) { o.network.sampler = "gumbel"; }},
+      {"--minimal-k", [](auto& o) { o.network.size.minimal_k = 1; }},
+      {"--channel-multiple", [](auto& o) { o.network.size.channel_multiple = 1; }},
+      {"--resample-every", [](auto& o) { o.network.resample_every = 2; }},
+      {"--coupling", [](auto& o) { o.network.coupling = "none"; }}};
+  for (const auto& [option, spoil] : spoils) {
+    expect_refused(spoil, option);
+    TrainOptions options;
+    options.mode_schedule = "0:dense,3:compact";
+    spoil(options);
+    EXPECT_NO_THROW(options.validate()) << option;
+  }
+}
+
+TEST(TrainOptions, FactorsAreForThoseWhoSend) {
+  TrainOptions options;
+  options.settle_reduction(1);
+  EXPECT_EQ(options.step.reduce, "slices");
+  options.settle_reduction(2);  // which is settled
+  EXPECT_EQ(options.step.reduce, "slices");
+  options = {};
+  options.step.powersgd_rank = 2;
+  EXPECT_NO_THROW(options.validate());
+  options.settle_reduction(2);
+  EXPECT_EQ(options.step.reduce, "powersgd");
+}
+
+TEST(NetworkOptions, EachModeHasARatioOfItsOwn) {
+  NetworkOptions options;
+  EXPECT_EQ(options.ratio(Mode::dense), 1);
+  EXPECT_EQ(options.ratio(Mode::compact), 0.5);
+  EXPECT_EQ(options.ratio(Mode::feedback), 0.25);
+  options.size.ratio = 0.125;
+  EXPECT_EQ(options.ratio(Mode::dense), 1);
+  EXPECT_EQ(options.ratio(Mode::feedback), 0.125);
+  EXPECT_EQ(options.sampling(Mode::compact).size.ratio, 0.125);
 }
 
 TEST(TrainOptions, RefuseWhatApproximationCannotDo) {
@@ -212,11 +274,13 @@ TEST(TrainOptions, RefuseWhatApproximationCannotDo) {
 TEST(TrainOptions, RefuseApproximationOfSlicesByManyWorkers) {
   TrainOptions options;
   options.network.mode = "approximate";
+  options.step.reduce = "slices";
   EXPECT_NO_THROW(options.require_world(1));
   EXPECT_THROW(options.require_world(2), Error);
   options.step.reduce = "dense";
   EXPECT_NO_THROW(options.require_world(2));
   options = {};
+  options.step.reduce = "slices";
   options.mode_schedule = "0:compact,3:approximate";
   EXPECT_THROW(options.require_world(2), Error);
 }
