@@ -26,18 +26,31 @@ void require_same(const std::string& what, const T& saved, const T& asked, const
 
 std::string owed_by(int rank) { return concat("rank", rank, "."); }
 
-/// Of parameter `name`: what `rank` of `world_size` owes, from what `saved_ranks` owed; undefined where
-/// nothing.
-at::Tensor share_of_owed(const StateDict& owed, const std::string& name, int saved_ranks, int rank,
-                         int world_size) {
+/// What was owed of a parameter of this shape, or null. Later it is written to as memory of that size.
+const at::Tensor* owed_of(const StateDict& owed, int rank, const ParameterShape& shape,
+                          const std::string& where) {
+  const std::string name = owed_by(rank) + shape.name;
+  const at::Tensor* found = find_tensor(owed, name);
+  if (found != nullptr &&
+      (found->sizes() != at::IntArrayRef(shape.sizes) || found->scalar_type() != at::kFloat)) {
+    throw Error(ErrorKind::input, concat(where, ": what is owed, '", name, "', is ", found->sizes(), " of ",
+                                         found->scalar_type(), ", expected ", at::IntArrayRef(shape.sizes),
+                                         " of Float: is it of another architecture?"));
+  }
+  return found;
+}
+
+/// Of a parameter: what `rank` of `world_size` owes, from what `saved_ranks` owed; undefined where nothing.
+at::Tensor share_of_owed(const StateDict& owed, const ParameterShape& shape, int saved_ranks, int rank,
+                         int world_size, const std::string& where) {
   if (saved_ranks == world_size) {
-    const at::Tensor* own = find_tensor(owed, owed_by(rank) + name);
+    const at::Tensor* own = owed_of(owed, rank, shape, where);
     return own != nullptr ? own->clone() : at::Tensor();
   }
   // Means over ranks are sent: with the same mean of all debts, the same is owed together.
   at::Tensor sum;
   for (int saved = 0; saved < saved_ranks; ++saved) {
-    if (const at::Tensor* theirs = find_tensor(owed, owed_by(saved) + name)) {
+    if (const at::Tensor* theirs = owed_of(owed, saved, shape, where)) {
       sum = sum.defined() ? sum.add_(*theirs) : theirs->clone();
     }
   }
@@ -192,8 +205,8 @@ void TrainingState::restore_debts(const Checkpoint& checkpoint, const std::strin
   }
   const std::span<at::Tensor> debts = memory->owed();
   for (std::size_t p = 0; p < debts.size(); ++p) {
-    const at::Tensor owed = share_of_owed(checkpoint.owed, network.layout().parameters[p].name,
-                                          checkpoint.manifest.world_size, rank, world_size);
+    const at::Tensor owed = share_of_owed(checkpoint.owed, network.layout().parameters[p],
+                                          checkpoint.manifest.world_size, rank, world_size, where);
     debts[p] = owed.defined() ? owed.to(network.device()).contiguous(memory_format_of(owed.sizes())) : owed;
   }
 }

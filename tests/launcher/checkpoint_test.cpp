@@ -144,6 +144,17 @@ TEST(TrainingState, RestoresEveryRanksDebtsAndTurns) {
   EXPECT_FALSE(third.plans(6, Mode::compact, 0.5).network.full());
 }
 
+TEST(TrainingState, RefusesDebtsOfAnotherShape) {
+  Checkpoint checkpoint = saved(*used_state(), {.version = "1"});
+  TrainingState state(feedback_options(), 3, 10);
+  const ParameterShape& first = state.network.parameters()[0].shape;
+  const std::string name = "rank0." + first.name;
+  for (const at::Tensor& owed : {at::ones({1}), debt_of(first, 0).to(at::kDouble)}) {
+    checkpoint.owed = {{name, owed}};
+    expect_error_from([&] { state.restore(checkpoint, "a.ckpt", 0, 1); }, ErrorKind::input, name);
+  }
+}
+
 TEST(TrainingState, RefusesAnotherNetworksCheckpoint) {
   const Checkpoint written = saved(*used_state(), {.version = "1"});
   TrainOptions options = tiny_options(1);
