@@ -10,9 +10,8 @@ namespace {
 
 int run(int argc, char** argv) {
   CLI::App program(
-      "Trains residual networks on many workers that send two thin factors of each gradient; with --mode "
-      "compact\n"
-      "each step also samples channels, and trains only the small network that they leave.");
+      "Trains residual networks on many workers, which send two thin factors of each gradient. With\n"
+      "--mode compact each step trains the small network of the channels that it samples.");
   program.set_version_flag("--version", kVersion);
   program.set_config("--config", "", "Read options from a TOML file, such as a run's config.toml");
   program.require_subcommand(1);
