@@ -35,16 +35,6 @@ struct BenchOptions {
     return options;
   }
 
-  /// One worker's times too are to predict those of several.
-  void settle_reduction() {
-    constexpr int kSeveral = 2;
-    TrainOptions settled = training();
-    if (!settled.chooses_mode()) {
-      settled.settle_reduction(kSeveral);
-    }
-    step = settled.step;
-  }
-
   void validate() const {
     training().validate();
     if (image_size < 1 || classes < 2 || steps < 1 || warmup < 0) {
@@ -73,7 +63,10 @@ ExitCode bench_step(CLI::App& command, BenchOptions& options, const MpiSession& 
   at::Device device = at::kCPU;
   together(communicator, [&] {
     options.validate();
-    options.settle_reduction();
+    if (!options.training().chooses_mode()) {
+      constexpr int kSeveral = 2;  // one worker's times too are to predict those of several
+      options.step.settle_reduction(kSeveral);
+    }
     options.training().require_world(communicator.world_size());
     require_image_side(make_architecture(options.network.arch, 3, 10, options.network.dropout),
                        options.image_size);

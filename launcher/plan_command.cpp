@@ -35,12 +35,6 @@ struct PlanOptions {
   bool fixed_buckets = false;  ///< --bucket-mb was given
   bool json = false;
 
-  void settle_reduction() {
-    TrainOptions settled{.network = network, .step = step};
-    settled.settle_reduction(world_size);
-    step = settled.step;
-  }
-
   void validate() const {
     TrainOptions{.network = network, .step = step}.validate();
     if (image_size < 0 || classes < 0 || in_channels < 1) {
@@ -139,7 +133,7 @@ void print_predictions(const PlanOptions& options, const std::vector<StepPredict
 
 ExitCode print_plan(PlanOptions options) {
   options.validate();
-  options.settle_reduction();
+  options.step.settle_reduction(options.world_size);
   const Architecture architecture = make_architecture(options.network.arch, 3, 10, options.network.dropout);
   const bool small =
       architecture.image_side.has_value() || std::ranges::none_of(architecture.parts, [](const Part& part) {

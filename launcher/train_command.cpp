@@ -143,7 +143,7 @@ ExitCode train(CLI::App& command, TrainOptions& options, const MpiSession& sessi
   together(communicator, [&] {
     options.validate();
     if (!options.chooses_mode()) {
-      options.settle_reduction(communicator.world_size());
+      options.step.settle_reduction(communicator.world_size());
     }
     options.require_world(communicator.world_size());
     refuse_beside_auto(command);
@@ -169,7 +169,7 @@ ExitCode train(CLI::App& command, TrainOptions& options, const MpiSession& sessi
   settle_levels(command, options, saved, request, communicator);
   if (options.chooses_mode()) {
     settle_mode(command, options, saved, request, communicator, log);
-    options.settle_reduction(communicator.world_size());  // of a run that is resumed
+    options.step.settle_reduction(communicator.world_size());  // of a run that is resumed
   }
   request.options = options;
   request.config = config_text(command);

@@ -181,6 +181,12 @@ void StepOptions::validate() const {
   between(threads, 0, 4096, "threads", "--threads");
 }
 
+void StepOptions::settle_reduction(int world_size) {
+  if (reduce == "auto") {
+    reduce = world_size > 1 ? "powersgd" : "slices";
+  }
+}
+
 void TrainOptions::validate() const {
   validate_auto();
   if (chooses_mode()) {
@@ -308,12 +314,6 @@ void TrainOptions::validate_together() const {
   if (step.reduce != "powersgd" && step.reduce != "auto" && step.powersgd_rank != kDefaultPowersgdRank) {
     refuse(concat("powersgd_rank = ", step.powersgd_rank, " without factors"), "--reduce powersgd beside it",
            "--powersgd-rank");
-  }
-}
-
-void TrainOptions::settle_reduction(int world_size) {
-  if (step.reduce == "auto") {
-    step.reduce = world_size > 1 ? "powersgd" : "slices";
   }
 }
 

@@ -80,6 +80,8 @@ struct StepOptions {
   int threads = 0;  ///< 0: cores per local rank
 
   void validate() const;
+  /// Puts a choice in the place of --reduce auto: factors, or slices where one worker has nobody to send to.
+  void settle_reduction(int world_size);
   [[nodiscard]] std::int64_t images() const { return batch_size * accumulate; }  ///< per worker and step
 };
 
@@ -116,8 +118,6 @@ struct TrainOptions {
   std::int64_t check_replicas_every = 0;
 
   void validate() const;
-  /// Puts a choice in the place of --reduce auto: factors, or slices where one worker has nobody to send to.
-  void settle_reduction(int world_size);
   /// Throws Error(usage) for what so many workers can't do.
   void require_world(int world_size) const;
   /// --mode auto: the program chooses mode, wire, reduction and bucket size before the first step, and the

@@ -201,14 +201,14 @@ TEST(TrainOptions, RefuseToSampleWhereNothingIsLeftOut) {
 
 TEST(TrainOptions, FactorsAreForThoseWhoSend) {
   TrainOptions options;
-  options.settle_reduction(1);
+  options.step.settle_reduction(1);
   EXPECT_EQ(options.step.reduce, "slices");
-  options.settle_reduction(2);  // which is settled
+  options.step.settle_reduction(2);  // which is settled
   EXPECT_EQ(options.step.reduce, "slices");
   options = {};
   options.step.powersgd_rank = 2;
   EXPECT_NO_THROW(options.validate());
-  options.settle_reduction(2);
+  options.step.settle_reduction(2);
   EXPECT_EQ(options.step.reduce, "powersgd");
 }
 
