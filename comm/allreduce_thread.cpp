@@ -130,6 +130,7 @@ bool AllreduceThread::finished(std::size_t index) {
 }
 
 bool AllreduceThread::wait_for_any(std::span<const std::size_t> indices) {
+  const Communicator::Wait wait(communicator_);
   std::unique_lock lock(mutex_);
   const auto any_is_recorded = [&] {
     return std::ranges::any_of(indices, [this](std::size_t index) { return is_recorded(index); });
@@ -142,6 +143,7 @@ bool AllreduceThread::wait_for_any(std::span<const std::size_t> indices) {
 }
 
 AllreduceRound AllreduceThread::wait_all() {
+  const Communicator::Wait wait(communicator_);
   std::unique_lock lock(mutex_);
   done_.wait(lock, [this] { return failure_ || unfinished_ == 0; });
   submitted_ = 0;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -55,6 +56,25 @@ class Communicator {
   virtual void allreduce_sum(std::span<double> values) = 0;
   /// Collective. Blocks until every rank has called it.
   virtual void barrier() = 0;
+
+  /// Held by a thread as long as it waits for other ranks, so that waits() can tell.
+  class Wait {
+   public:
+    explicit Wait(const Communicator& communicator) : waiting_(communicator.waiting_) { ++waiting_; }
+    ~Wait() { --waiting_; }
+    Wait(const Wait&) = delete;
+    Wait& operator=(const Wait&) = delete;
+    Wait(Wait&&) = delete;
+    Wait& operator=(Wait&&) = delete;
+
+   private:
+    std::atomic<int>& waiting_;
+  };
+  /// Whether a thread of this rank waits for others. From any thread.
+  [[nodiscard]] bool waits() const noexcept { return waiting_ > 0; }
+
+ private:
+  mutable std::atomic<int> waiting_{0};
 };
 
 /// Collective. Blocks. Every rank's text, in rank order, on all ranks; they may differ in length.

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "core/choice.hpp"
@@ -221,21 +222,57 @@ std::unique_ptr<Pending> MpiCommunicator::start(std::span<std::byte> bytes, cons
   return pending;
 }
 
+template <typename Start>
+void MpiCommunicator::complete(const char* call, const Start& start) const {
+  using Clock = std::chrono::steady_clock;
+  // Most are over at once; for the others a pause leaves the core to those who are waited for.
+  constexpr int kTestsWithoutPause = 1000;
+  constexpr std::chrono::microseconds kPause{50};
+  const Wait wait(*this);
+  const auto started = Clock::now();
+  MPI_Request request = MPI_REQUEST_NULL;
+  check_mpi(start(&request), call);
+  for (int tests = 0;; ++tests) {
+    int done = 0;
+    check_mpi(MPI_Test(&request, &done, MPI_STATUS_IGNORE), call);
+    if (done != 0) {
+      return;
+    }
+    if (Clock::now() - started > timeout_) {
+      throw Error(ErrorKind::mpi,
+                  concat(call, " is not done after ", std::chrono::duration<double>(timeout_).count(),
+                         " s: a rank has stopped or is very slow, or a link is down (see "
+                         "--timeout)"));
+    }
+    if (tests < kTestsWithoutPause) {
+      std::this_thread::yield();
+    } else {
+      std::this_thread::sleep_for(kPause);
+    }
+  }
+}
+
 void MpiCommunicator::broadcast(std::span<std::byte> bytes, int root) {
   split(bytes.size(), max_count_, [&](std::size_t offset, int count) {
-    check_mpi(MPI_Bcast(bytes.data() + offset, count, MPI_BYTE, root, control_), "MPI_Bcast");
+    complete("MPI_Ibcast", [&](MPI_Request* request) {
+      return MPI_Ibcast(bytes.data() + offset, count, MPI_BYTE, root, control_, request);
+    });
   });
 }
 
 std::vector<std::byte> MpiCommunicator::allgather(std::span<const std::byte> bytes) {
   return gather_in_pieces(bytes, /*here=*/true, [&](const std::byte* own, int count, std::byte* all) {
-    check_mpi(MPI_Allgather(own, count, MPI_BYTE, all, count, MPI_BYTE, control_), "MPI_Allgather");
+    complete("MPI_Iallgather", [&](MPI_Request* request) {
+      return MPI_Iallgather(own, count, MPI_BYTE, all, count, MPI_BYTE, control_, request);
+    });
   });
 }
 
 std::vector<std::byte> MpiCommunicator::gather(std::span<const std::byte> bytes, int root) {
   return gather_in_pieces(bytes, rank_ == root, [&](const std::byte* own, int count, std::byte* all) {
-    check_mpi(MPI_Gather(own, count, MPI_BYTE, all, count, MPI_BYTE, root, control_), "MPI_Gather");
+    complete("MPI_Igather", [&](MPI_Request* request) {
+      return MPI_Igather(own, count, MPI_BYTE, all, count, MPI_BYTE, root, control_, request);
+    });
   });
 }
 
@@ -262,13 +299,18 @@ void MpiCommunicator::allreduce_sum(std::span<double> values) {
   const bool is_root = rank_ == 0;
   split(values.size(), max_count_, [&](std::size_t offset, int count) {
     double* piece = values.data() + offset;
-    check_mpi(MPI_Reduce(is_root ? MPI_IN_PLACE : piece, is_root ? piece : nullptr, count, MPI_DOUBLE,
-                         MPI_SUM, 0, control_),
-              "MPI_Reduce");
-    check_mpi(MPI_Bcast(piece, count, MPI_DOUBLE, 0, control_), "MPI_Bcast");
+    complete("MPI_Ireduce", [&](MPI_Request* request) {
+      return MPI_Ireduce(is_root ? MPI_IN_PLACE : piece, is_root ? piece : nullptr, count, MPI_DOUBLE,
+                         MPI_SUM, 0, control_, request);
+    });
+    complete("MPI_Ibcast", [&](MPI_Request* request) {
+      return MPI_Ibcast(piece, count, MPI_DOUBLE, 0, control_, request);
+    });
   });
 }
 
-void MpiCommunicator::barrier() { check_mpi(MPI_Barrier(control_), "MPI_Barrier"); }
+void MpiCommunicator::barrier() {
+  complete("MPI_Ibarrier", [&](MPI_Request* request) { return MPI_Ibarrier(control_, request); });
+}
 
 }  // namespace slicereduce

@@ -2,6 +2,7 @@
 
 #include <mpi.h>
 
+#include <chrono>
 #include <climits>
 #include <cstdint>
 #include <memory>
@@ -31,8 +32,9 @@ void choose_allreduce(AllreduceAlgorithm algorithm);
 /// as one ring (Open MPI 4.1.4).
 void prefer_measured_algorithms();
 
-/// Ranks that are MPI processes. Owns duplicates of `parent`, some for the start_ calls and one for the
-/// blocking calls, so that a reduction's messages never meet the others'. MPI's errors come as Error(mpi).
+/// Ranks that are MPI processes. No call blocks for ever: past the timeout it throws Error(mpi). Owns
+/// duplicates of `parent`, some for the start_ calls and one for the blocking calls, so that a reduction's
+/// messages never meet the others'. MPI's errors come as Error(mpi).
 class MpiCommunicator final : public Communicator {
  public:
   /// Collective. Needs MPI at MPI_THREAD_MULTIPLE: throws Error(mpi) at less. Ranks with the same `node`
@@ -45,6 +47,9 @@ class MpiCommunicator final : public Communicator {
   MpiCommunicator& operator=(const MpiCommunicator&) = delete;
   MpiCommunicator(MpiCommunicator&&) = delete;
   MpiCommunicator& operator=(MpiCommunicator&&) = delete;
+
+  /// Of each blocking call, which includes waiting for the slowest rank; 300 s at first.
+  void set_timeout(std::chrono::milliseconds timeout) { timeout_ = timeout; }
 
   /// Collective. Hands the duplicates back; nothing may be under way. The last call, on the normal path,
   /// before MPI_Finalize.
@@ -71,6 +76,9 @@ class MpiCommunicator final : public Communicator {
   [[nodiscard]] std::unique_ptr<Pending> start(std::span<std::byte> bytes, const Element& element);
   [[nodiscard]] std::unique_ptr<Pending> start_in_levels(NodeHierarchy& levels, std::span<std::byte> bytes,
                                                          const Element& element) const;
+  /// Waits for a collective of the control communicator, which start(request) starts; `call` is its name.
+  template <typename Start>
+  void complete(const char* call, const Start& start) const;
   /// gather(own, count, all) for pieces that MPI can count; the result is `here` or nowhere.
   template <typename Gather>
   [[nodiscard]] std::vector<std::byte> gather_in_pieces(std::span<const std::byte> bytes, bool here,
@@ -88,6 +96,7 @@ class MpiCommunicator final : public Communicator {
   int rank_ = 0;
   int world_size_ = 1;
   std::size_t max_count_;
+  std::chrono::milliseconds timeout_{300'000};
 };
 
 }  // namespace slicereduce

@@ -14,6 +14,7 @@ ExitCode Error::exit_code() const noexcept {
       return ExitCode::bad_input;
     case ErrorKind::io:
     case ErrorKind::mpi:
+    case ErrorKind::diverged:
     case ErrorKind::invariant:
       break;
   }

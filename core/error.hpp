@@ -12,6 +12,7 @@ enum class ErrorKind {
   input,         ///< a file or folder that the user named is missing, damaged or of another kind
   io,            ///< reading or writing failed while running
   mpi,           ///< an MPI call failed
+  diverged,      ///< numbers of the training are not finite
   disagreement,  ///< ranks hold different options, data, weights or plans
   invariant,     ///< a bug of this program
 };

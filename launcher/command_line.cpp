@@ -120,7 +120,7 @@ void add_step_options(CLI::App& app, StepOptions& o) {
   add_reduction_options(app, o);
   app.add_option("--overlap", o.overlap, "on: reduce during backward; off: after it")->group(kGroup);
   add_hierarchy_option(app, o.hierarchy);
-  app.add_option("--timeout", o.timeout_s, "Seconds after which a reduction that does not end is an error")
+  app.add_option("--timeout", o.timeout_s, "Seconds after which a worker that stands still ends the run")
       ->group(kGroup);
   app.add_option("--threads", o.threads, "Threads a worker computes with; 0: its share of the cores")
       ->group(kGroup);

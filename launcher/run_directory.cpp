@@ -19,6 +19,11 @@ void RunDirectory::create() const {
   }
 }
 
+std::unique_ptr<LockFile> RunDirectory::lock() const {
+  return std::make_unique<LockFile>(folder_ / "lock", concat("the run folder ", folder_.string()),
+                                    "wait until that run has ended, or name another folder (--run-dir)");
+}
+
 void RunDirectory::write_config(const std::string& text) const {
   write_atomically(config(), std::as_bytes(std::span(text)));
 }

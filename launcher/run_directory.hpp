@@ -1,8 +1,11 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+
+#include "core/lock_file.hpp"
 
 namespace slicereduce {
 
@@ -20,6 +23,8 @@ class RunDirectory {
 
   /// Makes the folders. Throws Error(input) where that or writing there is not possible.
   void create() const;
+  /// Keeps other runs out for as long as it is held. Throws Error(usage) naming the run that is there.
+  [[nodiscard]] std::unique_ptr<LockFile> lock() const;
   void write_config(const std::string& text) const;
   void write_summary(const nlohmann::ordered_json& summary) const;
 

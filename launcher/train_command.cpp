@@ -8,6 +8,8 @@
 #include <iterator>
 #include <random>
 #include <set>
+#include <thread>
+#include <utility>
 
 #include "core/device.hpp"
 #include "core/digest.hpp"
@@ -20,6 +22,7 @@
 #include "launcher/resolved_options.hpp"
 #include "launcher/trainer.hpp"
 #include "launcher/version.hpp"
+#include "launcher/watchdog.hpp"
 
 namespace slicereduce {
 
@@ -133,23 +136,39 @@ Facts facts_of(const RunRequest& request) {
           {"validation data", to_hex(request.data.validation->fingerprint())}};
 }
 
-/// `options` are what `command` has parsed into.
-ExitCode train(CLI::App& command, TrainOptions& options, const MpiSession& session,
-               MpiCommunicator& communicator, const Log& log) {
-  RunRequest request;
-  std::signal(SIGTERM, note_signal);
-  std::signal(SIGUSR1, note_signal);
-  request.stop_requested = [] { return signal_received != 0; };
-  together(communicator, [&] {
-    options.validate();
-    if (!options.chooses_mode()) {
-      options.step.settle_reduction(communicator.world_size());
+/// Ends every rank: the others wait for one that stands still, and so does what would unwind here.
+[[nodiscard]] Watchdog::OnSilence end_all(const MpiSession& session, const Log& log) {
+  return [&session, log](const std::string& message) {
+    log.error(message);
+    session.abort(static_cast<int>(ExitCode::failed));
+  };
+}
+
+/// `work`, with what MPI reports explained as far as the watchdog can. Another rank's may know more: it is
+/// given the time to end this process first.
+template <typename Work>
+ExitCode explained(const Watchdog& watchdog, const Communicator& communicator, const Work& work) {
+  constexpr std::chrono::seconds kForOthers{2};
+  try {
+    return work();
+  } catch (const SharedError&) {
+    throw;
+  } catch (const Error& problem) {
+    if (problem.kind() != ErrorKind::mpi) {
+      throw;
     }
-    options.require_world(communicator.world_size());
-    refuse_beside_auto(command);
-    request.device = choose_device(parse_device_choice(options.step.device), session.local_rank());
-    make_current(request.device);
-  });
+    const Communicator::Wait still(communicator);  // not the one that is late
+    const std::string late = watchdog.whom_they_wait_for();
+    if (late.empty()) {
+      std::this_thread::sleep_for(kForOthers);
+    }
+    throw Error(problem.kind(), problem.what() + late);
+  }
+}
+
+/// From here on a rank that stands still ends the run.
+ExitCode train_watched(CLI::App& command, TrainOptions& options, const MpiSession& session,
+                       MpiCommunicator& communicator, const Log& log, RunRequest request) {
   if (!options.chooses_mode()) {
     request.notes.push_back(concat("reduce=", options.step.reduce));
   }
@@ -174,6 +193,32 @@ ExitCode train(CLI::App& command, TrainOptions& options, const MpiSession& sessi
   request.options = options;
   request.config = config_text(command);
   return Trainer(std::move(request), communicator, log).run();
+}
+
+/// `options` are what `command` has parsed into.
+ExitCode train(CLI::App& command, TrainOptions& options, const MpiSession& session,
+               MpiCommunicator& communicator, const Log& log) {
+  RunRequest request;
+  std::signal(SIGTERM, note_signal);
+  std::signal(SIGUSR1, note_signal);
+  request.stop_requested = [] { return signal_received != 0; };
+  together(communicator, [&] {
+    options.validate();
+    if (!options.chooses_mode()) {
+      options.step.settle_reduction(communicator.world_size());
+    }
+    options.require_world(communicator.world_size());
+    refuse_beside_auto(command);
+    request.device = choose_device(parse_device_choice(options.step.device), session.local_rank());
+    make_current(request.device);
+  });
+  const auto timeout = parse_timeout(options.step.timeout_s);
+  communicator.set_timeout(timeout);
+  const std::shared_ptr<Activity> activity = request.activity;
+  const Watchdog watchdog(session.world(), communicator, *activity, timeout, end_all(session, log));
+  return explained(watchdog, communicator, [&] {
+    return train_watched(command, options, session, communicator, log, std::move(request));
+  });
 }
 
 }  // namespace

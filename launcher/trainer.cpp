@@ -70,6 +70,7 @@ void Trainer::open_run() {
     return;
   }
   directory_.create();
+  lock_ = directory_.lock();
   directory_.write_config(request_.config);
   log_.also_to(directory_.log());
   const auto layers = layer_costs(state_->network.layout(), Plan::full(state_->network.layout().sites),
@@ -129,6 +130,7 @@ ExitCode Trainer::run() {
 void Trainer::train_step() {
   const auto started = Clock::now();
   const std::int64_t step = state_->steps_done;
+  request_.activity->at_step(step + 1);
   StepRecord record{.step = step + 1, .epoch = schedule_->epoch(step), .lr = schedule_->lr(step)};
   const Batch batch = next_batch(record.data_ms);
   const auto planning = Clock::now();
@@ -137,6 +139,7 @@ void Trainer::train_step() {
   record.sample_ratio = state_->ratio();
   record.global_images = batch.global_count;
   record.result = run_step(plans, batch, record.lr);
+  require_finite(record.result.finite, "gradient");
   stop_requested_ = record.result.stop_requested;
   state_->steps_done = step + 1;
   state_->recalibrated.reset();
@@ -225,6 +228,17 @@ void Trainer::check_replicas() {
   }
 }
 
+/// The same on all ranks: they share gradients and weights. Before anything is written.
+void Trainer::require_finite(bool finite, const std::string& what) const {
+  if (!finite) {
+    throw SharedError(
+        ErrorKind::diverged,
+        concat("step ", request_.activity->beat().step, ": the ", what,
+               " has numbers that are not finite, so training has diverged. Try a smaller --lr, a longer "
+               "--warmup-epochs, or --wire bf16 in place of fp16. Checkpoints hold the weights from before"));
+  }
+}
+
 void Trainer::finish_epoch() {
   checkpoint(/*is_best=*/false);  // an evaluation can take longer than a scheduler's grace
   evaluate_networks();
@@ -261,6 +275,7 @@ View Trainer::view() const {
 }
 
 void Trainer::evaluate_networks() {
+  request_.activity->enter(Phase::evaluating);
   if (leads()) {
     report_->finish_interval();
   }
@@ -296,8 +311,10 @@ void Trainer::evaluate_networks() {
 }
 
 void Trainer::checkpoint(bool is_best) {
+  request_.activity->enter(Phase::saving);
   average_statistics(state_->network.statistics(), communicator_);
   check_replicas();
+  require_finite(state_->network.is_finite(), "network");
   Manifest manifest{.version = kVersion, .seed = *options_.seed, .options = request_.config};
   manifest.image_size = data_.transform.image_size;
   manifest.steps_per_epoch = schedule_->steps_per_epoch();

@@ -13,6 +13,7 @@
 #include "core/log.hpp"
 #include "imagenet/epoch_order.hpp"
 #include "imagenet/loader.hpp"
+#include "launcher/activity.hpp"
 #include "launcher/checkpoint.hpp"
 #include "launcher/consensus.hpp"
 #include "launcher/evaluation.hpp"
@@ -35,6 +36,7 @@ struct RunRequest {
   std::function<bool()> stop_requested;         ///< by a signal to this process
   TrainingData data;                            ///< the same on all ranks
   at::Device device = at::kCPU;                 ///< of this rank
+  std::shared_ptr<Activity> activity = std::make_shared<Activity>();  ///< is told what this rank is at
   std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
 };
 
@@ -61,6 +63,7 @@ class Trainer {
   [[nodiscard]] StepResult run_step(const StepPlans& plans, const Batch& batch, double lr);
   void settle_dispute();
   void check_replicas();
+  void require_finite(bool finite, const std::string& what) const;
 
   // Between epochs
   void finish_epoch();
@@ -83,6 +86,7 @@ class Trainer {
   Communicator& communicator_;
   Log log_;
   RunDirectory directory_;
+  std::unique_ptr<LockFile> lock_;  // rank 0's, of the directory
   CheckpointFolder checkpoints_;
 
   const TrainingData& data_;

@@ -2,6 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cross_entropy_loss.h>
+#include <ATen/ops/isfinite.h>
 #include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>
 
@@ -44,6 +45,12 @@ SlotShape slot_shape(const ParameterShape& shape, const Plan& plan) {
   return slot;
 }
 
+bool is_finite(const Gradient& gradient) {
+  const auto all_finite = [](const at::Tensor& numbers) { return at::isfinite(numbers).all().item<bool>(); };
+  return gradient.has_factors() ? all_finite(gradient.left) && all_finite(gradient.right)
+                                : all_finite(gradient.values);
+}
+
 }  // namespace
 
 TrainingStep::TrainingStep(Network& network, SlicedSgd& sgd, GradientReducer& reducer,
@@ -80,7 +87,7 @@ std::optional<StepResult> TrainingStep::run(const StepPlans& plans, const Microb
     compute_gradients(plans, batches, result);
   }
   watch.lap_ms();
-  const std::optional<ReduceTimes> reduced = update(plans, lr);
+  const std::optional<ReduceTimes> reduced = update(plans, lr, result);
   if (!reduced) {
     if (feedback_) {
       owe_all();
@@ -183,18 +190,25 @@ void TrainingStep::send(std::size_t parameter, const at::Tensor& gradient) {
   }
 }
 
-/// Weights of the last layers change while the first layers' means are still on their way.
-std::optional<ReduceTimes> TrainingStep::update(const StepPlans& plans, double lr) {
+/// Weights of the last layers change while the first layers' means are still on their way. The very first is
+/// that of the classifier's bias: a loss that is not finite, on any rank, shows in it on all of them, for no
+/// message and no pass over the gradient.
+std::optional<ReduceTimes> TrainingStep::update(const StepPlans& plans, double lr, StepResult& result) {
   for (std::size_t done = 0; done < cut_.size();) {
     const std::size_t reduced = reducer_.wait_for(done);
     if (reduced == 0) {
       break;  // ranks disagree, which wait() says again
     }
-    update_slots(done, reduced, plans, lr);
+    if (done == 0) {
+      result.finite = is_finite(reducer_.mean(0));
+    }
+    if (result.finite) {
+      update_slots(done, reduced, plans, lr);
+    }
     done = reduced;
   }
   const auto times = reducer_.wait();
-  if (times) {
+  if (times && result.finite) {
     sgd_.end_step();
     taken_.clear();
   }

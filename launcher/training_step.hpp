@@ -38,6 +38,9 @@ struct StepResult {
   double loss = 0;  ///< mean over this rank's images
   std::int64_t wire_bytes = 0;
   bool stop_requested = false;  ///< by any rank; the same on all ranks
+  /// False where the gradient has infinities or NaN, of whichever rank; the same on all ranks. No weight was
+  /// changed then, but momentum and what is owed are not to be used any more.
+  bool finite = true;
   StepTimes times;
 };
 
@@ -126,7 +129,7 @@ class TrainingStep {
   void compute_gradients(const StepPlans& plans, const MicrobatchSource& batches, StepResult& result);
   void take_gradient(std::size_t parameter, const at::Tensor& leaf);
   void send(std::size_t parameter, const at::Tensor& gradient);
-  [[nodiscard]] std::optional<ReduceTimes> update(const StepPlans& plans, double lr);
+  [[nodiscard]] std::optional<ReduceTimes> update(const StepPlans& plans, double lr, StepResult& result);
   void update_slots(std::size_t begin, std::size_t end, const StepPlans& plans, double lr);
   void owe_what_was_lost(std::size_t parameter, const Gradient& mean);
   void owe_all();

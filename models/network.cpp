@@ -6,12 +6,14 @@
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/isfinite.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/max_pool2d.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
 
+#include <algorithm>
 #include <tuple>
 #include <variant>
 
@@ -265,6 +267,12 @@ std::uint64_t Network::weights_digest() const {
     digest.add_values(std::span(value.const_data_ptr<float>(), static_cast<std::size_t>(value.numel())));
   }
   return digest.value();
+}
+
+bool Network::is_finite() const {
+  return std::ranges::all_of(parameters_, [](const SlicedParameter& parameter) {
+    return at::isfinite(parameter.value).all().item<bool>();
+  });
 }
 
 }  // namespace slicereduce

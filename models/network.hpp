@@ -74,6 +74,8 @@ class Network {
 
   /// XXH3 of all learnable values, in order.
   [[nodiscard]] std::uint64_t weights_digest() const;
+  /// Whether all of them are numbers.
+  [[nodiscard]] bool is_finite() const;
 
  private:
   Layout layout_;

@@ -32,8 +32,8 @@ using Names = std::vector<std::string>;
 
 TEST(AutoCandidates, KeepTheWholeNetworkUnlessToldOtherwise) {
   EXPECT_EQ(descriptions(auto_options()),
-            (Names{"dense, bf16", "dense, factors of rank 4, bf16", "feedback 0.25, bf16",
-                   "feedback 0.25, factors of rank 4, bf16"}));
+            (Names{"dense, bf16", "dense, factors of rank 16, bf16", "feedback 0.25, bf16",
+                   "feedback 0.25, factors of rank 16, bf16"}));
 }
 
 TEST(AutoCandidates, KeepFewerChannelsWhereThatIsAllowed) {
@@ -49,7 +49,7 @@ TEST(AutoCandidates, KeepFewerChannelsWhereThatIsAllowed) {
 TEST(AutoCandidates, LeaveOutAModeThatTheSamplerIsNotFor) {
   TrainOptions options = auto_options();
   options.network.sampler = "topk";
-  EXPECT_EQ(descriptions(options), (Names{"dense, bf16", "dense, factors of rank 4, bf16"}));
+  EXPECT_EQ(descriptions(options), (Names{"dense, bf16", "dense, factors of rank 16, bf16"}));
 }
 
 TEST(AutoCandidates, AreOptionsThatAreValid) {

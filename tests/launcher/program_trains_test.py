@@ -207,6 +207,17 @@ class Training(ProgramTest):
         told = (self.run_dir / "slicereduce.log").read_text()
         self.assertIn(f"stopped at step={int(newest.stem.removeprefix('step-'))} on request", told)
 
+    def test_a_run_that_diverges_ends_and_says_so_once(self) -> None:
+        options = self.options("--lr", "1e30", "--steps", "20", "--checkpoint-every", "1")
+        result = run([*mpirun(2), PROGRAM, *options])
+        self.assertEqual(result.returncode, 1, result.stderr)
+        self.assertEqual(
+            result.stderr.count("the gradient has numbers that are not finite"), 1, result.stderr
+        )
+        self.assertIn("step 2", result.stderr)
+        written = [path.name for path in self.run_dir.glob("checkpoints/*.ckpt")]
+        self.assertEqual(written, ["step-00000001.ckpt"])
+
     def test_config_repeats_a_run(self) -> None:
         first = self.train("--steps", "12", "--lr", "0.07", "--wire", "fp16")
         again = self.folder / "again"

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <optional>
 
@@ -176,6 +177,13 @@ TEST(Network, StartsFromItsSeed) {
   const Layout layout = layout_of("resnet20");
   EXPECT_EQ(Network(layout, 5).weights_digest(), Network(layout, 5).weights_digest());
   EXPECT_NE(Network(layout, 5).weights_digest(), Network(layout, 6).weights_digest());
+}
+
+TEST(Network, OneInfiniteWeightIsFound) {
+  const Network network(layout_of("resnet20"), 5);
+  EXPECT_TRUE(network.is_finite());
+  network.values()[1].view({-1})[0] = std::numeric_limits<float>::infinity();
+  EXPECT_FALSE(network.is_finite());
 }
 
 at::Tensor logits_with(const Network& network, const std::optional<DrawKey>& draws) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "comm/allreduce_thread.hpp"
 #include "comm/mpi_communicator.hpp"
 #include "tests/support/communicator_contract.hpp"
@@ -78,6 +80,21 @@ TEST(MpiCommunicator, AFailingCallIsAnErrorWithMpisText) {
   testing::expect_error_from([&] { communicator.broadcast(bytes, communicator.world_size()); },
                              ErrorKind::mpi, "MPI_ERR_ROOT");
   communicator.close();
+}
+
+/// Where rank 0 comes late, the others give up in time. Nothing is closed: they are out of step then.
+TEST(MpiCommunicator, ABlockingCallEndsInTime) {
+  MpiCommunicator communicator(MPI_COMM_WORLD);
+  EXPECT_FALSE(communicator.waits());
+  if (communicator.rank() == 0) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(600));
+    communicator.barrier();
+  } else {
+    communicator.set_timeout(std::chrono::milliseconds(100));
+    testing::expect_error_from([&] { communicator.barrier(); }, ErrorKind::mpi,
+                               "MPI_Ibarrier is not done after 0.1 s");
+  }
+  EXPECT_FALSE(communicator.waits());
 }
 
 TEST(MpiCommunicator, CheckPassesSuccessAndNamesTheCall) {

@@ -60,6 +60,9 @@ TEST(TrainingStepRanks, ReplicasStayBitEqualWithEverySampler) {
   on_all_ranks(testing::expect_replicas_stay_equal);
 }
 TEST(TrainingStepRanks, WishToStopReachesAll) { on_all_ranks(testing::expect_wish_to_stop_reaches_all); }
+TEST(TrainingStepRanks, ALossThatIsNotFiniteChangesNoWeightOnAnyRank) {
+  on_all_ranks(testing::expect_nonfinite_loss_changes_no_weight);
+}
 TEST(TrainingStepRanks, DifferentPlansAreFound) { on_all_ranks(testing::expect_disagreement_is_found); }
 
 }  // namespace

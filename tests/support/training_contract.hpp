@@ -4,6 +4,7 @@
 #include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -90,7 +91,10 @@ class Training {
   }
   StepResult train_one(const Plan& plan) { return train_one(StepPlans{.network = plan}); }
   StepResult train_one(const StepPlans& plans) {
-    const std::vector<Microbatch> batch{batch_of(steps_, communicator_.rank())};
+    return train_one(plans, batch_of(steps_, communicator_.rank()));
+  }
+  StepResult train_one(const StepPlans& plans, const Microbatch& own) {
+    const std::vector<Microbatch> batch{own};
     const auto result = step.run(plans, batch, variant_.lr);
     EXPECT_TRUE(result.has_value());
     ++steps_;
@@ -654,6 +658,24 @@ inline void expect_disagreement_is_found(Communicator& communicator, const Varia
 inline void expect_disagreement_is_found(Communicator& communicator) {
   expect_disagreement_is_found(communicator, {.sampler = "uniform"});
   expect_disagreement_is_found(communicator, {.sampler = "uniform", .powersgd_rank = 2});
+}
+
+/// Of one rank's loss all ranks learn in the same step, and none of them changes a weight.
+inline void expect_nonfinite_loss_changes_no_weight(Communicator& communicator) {
+  for (const Variant& variant : {Variant{}, Variant{.wire = WireType::fp16}, Variant{.mode = Mode::feedback},
+                                 Variant{.mode = Mode::dense, .powersgd_rank = 2}}) {
+    Training training(variant, communicator);
+    EXPECT_TRUE(training.train_one().finite);
+    const std::uint64_t before = training.network.weights_digest();
+    const StepPlans plans =
+        training.state.plans(1, variant.mode, variant.mode == Mode::dense ? 1.0 : variant.ratio);
+    Microbatch own = training.batch_of(1, communicator.rank());
+    if (communicator.rank() == communicator.world_size() - 1) {
+      own.images.index_put_({0, 0, 0, 0}, std::numeric_limits<float>::infinity());
+    }
+    EXPECT_FALSE(training.train_one(plans, own).finite);
+    EXPECT_EQ(training.network.weights_digest(), before);
+  }
 }
 
 }  // namespace slicereduce::testing
