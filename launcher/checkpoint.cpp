@@ -173,6 +173,23 @@ std::vector<std::filesystem::path> CheckpointFolder::set_aside_beyond(std::int64
   return aside;
 }
 
+void CheckpointFolder::remove_unfinished() const {
+  // As write_atomically() names them: a dot and six characters behind the name to come.
+  constexpr std::size_t kBehind = 7;
+  std::error_code ignored;
+  std::vector<std::filesystem::path> unfinished;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_, ignored)) {
+    const std::string name = entry.path().filename().string();
+    const std::size_t end = name.size() - std::min(name.size(), kBehind);
+    if (name.starts_with(kPrefix) && name.substr(0, end).ends_with(kSuffix) && name[end] == '.') {
+      unfinished.push_back(entry.path());
+    }
+  }
+  for (const auto& path : unfinished) {
+    std::filesystem::remove(path, ignored);
+  }
+}
+
 std::filesystem::path CheckpointFolder::save(const Checkpoint& checkpoint, bool is_best) const {
   const auto path = file_of_step(folder_, checkpoint.manifest.step);
   save_checkpoint(path, checkpoint);

@@ -88,6 +88,9 @@ class CheckpointFolder {
   /// Returns their new names. Throws Error(io).
   [[nodiscard]] std::vector<std::filesystem::path> set_aside_beyond(std::int64_t step) const;
 
+  /// Removes what a run that was killed has left half written. For whoever holds the run's lock.
+  void remove_unfinished() const;
+
   /// Writes the checkpoint of its step, makes it best.ckpt if `is_best`, and removes all but the newest
   /// `keep`. Returns its path. Throws Error(io); older checkpoints are then untouched.
   std::filesystem::path save(const Checkpoint& checkpoint, bool is_best) const;

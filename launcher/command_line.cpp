@@ -191,6 +191,9 @@ void add_train_options(CLI::App& app, TrainOptions& o) {
   app.add_option("--checkpoint-every", o.checkpoint_every, "Steps between checkpoints; 0: an epoch")
       ->group(kRun);
   app.add_option("--keep", o.keep, "Checkpoints to keep, besides the best")->group(kRun);
+  app.add_option("--checkpoint-failures", o.checkpoint_failures,
+                 "So many checkpoints in a row that can't be written end the run; fewer are a warning")
+      ->group(kRun);
   app.add_option("--stop-after", o.stop_after,
                  "Stop with a checkpoint and exit code 3 after this step, to be resumed")
       ->group(kRun);

@@ -232,6 +232,7 @@ void TrainOptions::validate() const {
   at_least(static_cast<double>(recalibrate_batches), 0, "recalibrate_batches", "--recalibrate-batches");
   at_least(static_cast<double>(checkpoint_every), 0, "checkpoint_every", "--checkpoint-every");
   at_least(static_cast<double>(keep), 1, "keep", "--keep");
+  at_least(static_cast<double>(checkpoint_failures), 1, "checkpoint_failures", "--checkpoint-failures");
   at_least(static_cast<double>(stop_after), 0, "stop_after", "--stop-after");
   at_least(static_cast<double>(log_every), 1, "log_every", "--log-every");
   at_least(static_cast<double>(check_replicas_every), 0, "check_replicas_every", "--check-replicas-every");

@@ -112,7 +112,8 @@ struct TrainOptions {
   std::string init_from;
   std::int64_t checkpoint_every = 0;  ///< steps; 0: at the end of each epoch
   std::int64_t keep = 3;
-  std::int64_t stop_after = 0;  ///< 0: never
+  std::int64_t checkpoint_failures = 3;  ///< in a row that end the run
+  std::int64_t stop_after = 0;           ///< 0: never
   std::optional<std::uint64_t> seed;
   std::int64_t log_every = 10;
   std::string progress = "auto";

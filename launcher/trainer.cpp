@@ -71,6 +71,8 @@ void Trainer::open_run() {
   }
   directory_.create();
   lock_ = directory_.lock();
+  checkpoints_.remove_unfinished();
+  writer_ = std::make_unique<CheckpointWriter>(checkpoints_, options_.checkpoint_failures, log_);
   directory_.write_config(request_.config);
   log_.also_to(directory_.log());
   const auto layers = layer_costs(state_->network.layout(), Plan::full(state_->network.layout().sites),
@@ -113,6 +115,7 @@ ExitCode Trainer::run() {
       checkpoint(/*is_best=*/false);  // an epoch that ends is evaluated by the run that goes on
     }
     if (stops) {
+      finish_checkpoints();
       if (leads()) {
         report_->finish_interval();
         report_->say(concat("stopped at step=", done, " on request; --resume auto goes on from there"));
@@ -123,6 +126,7 @@ ExitCode Trainer::run() {
   if (!sampled_ && !dense_) {
     evaluate_networks();  // a finished run that was started again
   }
+  finish_checkpoints();
   write_summary();
   return ExitCode::done;
 }
@@ -325,8 +329,16 @@ void Trainer::checkpoint(bool is_best) {
   content.factors = state_by_slot(reducer_->remembered());
   together(communicator_, [&] {
     if (leads()) {
-      const auto path = checkpoints_.save(content, is_best);
-      log_.detail(concat("checkpoint=", path.string()));
+      writer_->write(std::move(content), is_best);
+    }
+  });
+}
+
+void Trainer::finish_checkpoints() {
+  request_.activity->enter(Phase::saving);
+  together(communicator_, [&] {
+    if (leads()) {
+      writer_->finish();
     }
   });
 }

@@ -15,6 +15,7 @@
 #include "imagenet/loader.hpp"
 #include "launcher/activity.hpp"
 #include "launcher/checkpoint.hpp"
+#include "launcher/checkpoint_writer.hpp"
 #include "launcher/consensus.hpp"
 #include "launcher/evaluation.hpp"
 #include "launcher/run_directory.hpp"
@@ -70,6 +71,7 @@ class Trainer {
   void evaluate_networks();
   [[nodiscard]] bool wants(const std::string& network) const;
   void checkpoint(bool is_best);
+  void finish_checkpoints();
   void write_summary();
   /// Of the last step's images.
   [[nodiscard]] std::int64_t training_side() const;
@@ -97,7 +99,8 @@ class Trainer {
   std::unique_ptr<TrainingStep> step_;
   std::unique_ptr<Loader> loader_;
   std::unique_ptr<Loader> validation_loader_;
-  std::unique_ptr<RunReport> report_;  // rank 0's
+  std::unique_ptr<RunReport> report_;         // rank 0's
+  std::unique_ptr<CheckpointWriter> writer_;  // likewise
 
   std::int64_t loader_epoch_ = -1;  // where the training loader is; -1: nowhere
   bool stop_requested_ = false;

@@ -61,7 +61,7 @@ class Training(ProgramTest):
         summary = json.loads((self.run_dir / "summary.json").read_text())
         self.assertIsNone(summary["top1_sampled"])
         self.assertEqual(summary["flops_per_step"], summary["dense_flops_per_step"])
-        self.assertGreater(summary["bytes_saved_fraction"], 0.85)
+        self.assertGreater(summary["bytes_saved_fraction"], 0.6)
         alone = self.folder / "alone"
         result = run([PROGRAM, *self.options_of_defaults("--steps", "3", "--run-dir", str(alone))])
         self.assertEqual(result.returncode, 0, result.stderr)

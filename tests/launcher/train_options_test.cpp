@@ -84,6 +84,7 @@ TEST(TrainOptions, NameTheOptionThatIsWrong) {
       },
       "28x28");
   expect_refused([](auto& o) { o.keep = 0; }, "--keep");
+  expect_refused([](auto& o) { o.checkpoint_failures = 0; }, "--checkpoint-failures");
   expect_refused([](auto& o) { o.log_every = 0; }, "--log-every");
   expect_refused([](auto& o) { o.eval_network = "all"; }, "--eval-network");
   expect_refused([](auto& o) { o.progress = "dots"; }, "--progress");

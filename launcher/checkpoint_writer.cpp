@@ -1,0 +1,82 @@
+#include "launcher/checkpoint_writer.hpp"
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <utility>
+
+#include "core/error.hpp"
+#include "core/text.hpp"
+
+namespace slicereduce {
+
+namespace {
+
+void copy_tensors(StateDict& state) {
+  for (auto& [name, tensor] : state) {
+    tensor = tensor.is_cpu() ? tensor.clone() : tensor.cpu();
+  }
+}
+
+/// The run goes on with its own tensors. What is owed was gathered for this checkpoint alone.
+void detach_from_run(Checkpoint& content) {
+  for (StateDict* state : {&content.weights, &content.momentum, &content.statistics, &content.recalibrated,
+                           &content.channels, &content.slices, &content.factors}) {
+    copy_tensors(*state);
+  }
+}
+
+}  // namespace
+
+CheckpointWriter::CheckpointWriter(CheckpointFolder folder, std::int64_t most_failures, Log log)
+    : folder_(std::move(folder)), most_failures_(most_failures), log_(std::move(log)) {}
+
+CheckpointWriter::~CheckpointWriter() {
+  if (under_way_.valid()) {
+    under_way_.wait();
+  }
+}
+
+void CheckpointWriter::write(Checkpoint content, bool is_best) {
+  settle();
+  if (failures_ >= most_failures_) {
+    throw Error(ErrorKind::io,
+                concat(failures_,
+                       " checkpoints in a row could not be written (--checkpoint-failures), the last one: ",
+                       failure_));
+  }
+  detach_from_run(content);
+  const auto own = std::make_shared<const Checkpoint>(std::move(content));
+  under_way_ = std::async(std::launch::async, [this, own, is_best] {
+    try {
+      log_.detail(concat("checkpoint=", folder_.save(*own, is_best).string()));
+    } catch (const std::exception& problem) {
+      log_.warn(concat("no checkpoint of step ", own->manifest.step, ": ", problem.what(),
+                       "; those before are as they were"));
+      throw;
+    }
+  });
+}
+
+void CheckpointWriter::finish() {
+  settle();
+  if (!failure_.empty()) {
+    throw Error(ErrorKind::io, concat("the last checkpoint could not be written: ", failure_));
+  }
+}
+
+void CheckpointWriter::settle() {
+  if (!under_way_.valid()) {
+    return;
+  }
+  try {
+    under_way_.get();
+    failures_ = 0;
+    failure_.clear();
+  } catch (const std::exception& problem) {
+    ++failures_;
+    failure_ = problem.what();
+  }
+}
+
+}  // namespace slicereduce

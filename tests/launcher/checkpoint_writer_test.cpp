@@ -1,0 +1,109 @@
+#include "launcher/checkpoint_writer.hpp"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "tests/support/expect_error.hpp"
+#include "tests/support/temporary_folder.hpp"
+
+namespace slicereduce {
+namespace {
+
+using testing::expect_error_from;
+
+class Writing : public ::testing::Test {
+ protected:
+  static Checkpoint content(std::int64_t step, const at::Tensor& weights) {
+    Checkpoint made{.weights = {{"w", weights}}};
+    made.manifest.step = step;
+    return made;
+  }
+  [[nodiscard]] CheckpointWriter writer(std::int64_t most_failures = 1) const {
+    return {CheckpointFolder(folder(), /*keep=*/2), most_failures, Log::silent()};
+  }
+  [[nodiscard]] std::filesystem::path folder() const { return temporary_.path() / "checkpoints"; }
+  [[nodiscard]] std::filesystem::path file(int step) const {
+    return folder() / ("step-0000000" + std::to_string(step) + ".ckpt");
+  }
+  void make_folder() { std::filesystem::create_directory(folder()); }
+
+  testing::TemporaryFolder temporary_;
+};
+
+TEST_F(Writing, WhatChangesAfterwardsIsNotInTheFile) {
+  make_folder();
+  auto writing = writer();
+  const at::Tensor weights = at::rand({1000});
+  const at::Tensor as_they_were = weights.clone();
+  writing.write(content(1, weights), /*is_best=*/true);
+  weights.zero_();
+  writing.finish();
+  EXPECT_TRUE(at::equal(load_checkpoint(file(1)).weights.front().second, as_they_were));
+  EXPECT_TRUE(at::equal(load_checkpoint(folder() / "best.ckpt").weights.front().second, as_they_were));
+}
+
+TEST_F(Writing, KeepsTheNewest) {
+  make_folder();
+  auto writing = writer();
+  for (int step = 1; step <= 4; ++step) {
+    writing.write(content(step, at::rand({10})), /*is_best=*/false);
+  }
+  writing.finish();
+  EXPECT_FALSE(std::filesystem::exists(file(2)));
+  EXPECT_TRUE(std::filesystem::exists(file(3)));
+  EXPECT_TRUE(std::filesystem::exists(file(4)));
+}
+
+TEST_F(Writing, TheLastIsWrittenBeforeTheWriterIsGone) {
+  make_folder();
+  {
+    auto writing = writer();
+    writing.write(content(1, at::rand({1'000'000})), /*is_best=*/false);
+  }
+  EXPECT_EQ(load_checkpoint(file(1)).manifest.step, 1);
+}
+
+TEST_F(Writing, AFailureIsAnErrorForWhoeverEndsThere) {
+  auto writing = writer(/*most_failures=*/10);
+  writing.write(content(1, at::rand({10})), /*is_best=*/false);
+  expect_error_from([&] { writing.finish(); }, ErrorKind::io, "step-00000001.ckpt");
+}
+
+TEST_F(Writing, SoManyFailuresInARowAreAnError) {
+  auto writing = writer(/*most_failures=*/2);
+  writing.write(content(1, at::rand({10})), /*is_best=*/false);
+  writing.write(content(2, at::rand({10})), /*is_best=*/false);
+  expect_error_from([&] { writing.write(content(3, at::rand({10})), /*is_best=*/false); }, ErrorKind::io,
+                    "step-00000002.ckpt");
+}
+
+TEST_F(Writing, OneThatSucceedsForgivesThoseBefore) {
+  auto writing = writer(/*most_failures=*/2);
+  writing.write(content(1, at::rand({10})), /*is_best=*/false);
+  expect_error_from([&] { writing.finish(); }, ErrorKind::io, "step-00000001.ckpt");
+  make_folder();
+  writing.write(content(2, at::rand({10})), /*is_best=*/false);
+  EXPECT_NO_THROW(writing.finish());
+  std::filesystem::remove_all(folder());
+  writing.write(content(3, at::rand({10})), /*is_best=*/false);
+  EXPECT_NO_THROW(writing.write(content(4, at::rand({10})), /*is_best=*/false));
+}
+
+TEST_F(Writing, WhatAKilledRunLeftHalfWrittenIsRemoved) {
+  make_folder();
+  const std::vector<std::string> kept{"step-00000001.ckpt", "step-00000001.ckpt.aside", "notes.txt"};
+  for (const std::string& name : kept) {
+    std::ofstream(folder() / name) << "x";
+  }
+  std::ofstream(folder() / "step-00000002.ckpt.a1B2c3") << "half";
+  CheckpointFolder(folder(), 2).remove_unfinished();
+  EXPECT_FALSE(std::filesystem::exists(folder() / "step-00000002.ckpt.a1B2c3"));
+  for (const std::string& name : kept) {
+    EXPECT_TRUE(std::filesystem::exists(folder() / name)) << name;
+  }
+}
+
+}  // namespace
+}  // namespace slicereduce
