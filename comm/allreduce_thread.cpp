@@ -58,18 +58,18 @@ struct AllreduceThread::Item {
     pending = agreement ? communicator.start_allreduce_min(*agreement) : communicator.start_allreduce(buffer);
   }
 
-  /// Throws Error(mpi) past the timeout.
-  bool done(std::chrono::milliseconds timeout) {
+  /// Gives up past the timeout.
+  bool done(const Communicator& communicator, std::chrono::milliseconds timeout) {
     if (pending->test()) {
       finished = Clock::now();
       return true;
     }
     const auto elapsed = Clock::now() - started;
     if (elapsed > timeout) {
-      throw Error(ErrorKind::mpi,
-                  concat(describe(), " is not done after ", std::chrono::duration<double>(elapsed).count(),
-                         " s: a rank has stopped or is very slow, or a link is down (--timeout allows ",
-                         std::chrono::duration<double>(timeout).count(), " s)"));
+      communicator.give_up(
+          concat(describe(), " is not done after ", std::chrono::duration<double>(elapsed).count(),
+                 " s: a rank has stopped or is very slow, or a link is down (--timeout allows ",
+                 std::chrono::duration<double>(timeout).count(), " s)"));
     }
     return false;
   }
@@ -206,7 +206,7 @@ bool AllreduceThread::collect_done(Items& waiting, Items& under_way) {
   bool moved = false;
   // All are tested: each test moves its own collective on.
   for (auto item = under_way.begin(); item != under_way.end();) {
-    if (!(*item)->done(timeout_)) {
+    if (!(*item)->done(communicator_, timeout_)) {
       ++item;
       continue;
     }

@@ -3,7 +3,11 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/error.hpp"
+
 namespace slicereduce {
+
+void Communicator::give_up(const std::string& why) const { throw Error(ErrorKind::mpi, why); }
 
 std::vector<std::string> allgather_texts(Communicator& communicator, std::string_view text) {
   const auto ranks = static_cast<std::size_t>(communicator.world_size());

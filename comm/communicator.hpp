@@ -73,6 +73,10 @@ class Communicator {
   /// Whether a thread of this rank waits for others. From any thread.
   [[nodiscard]] bool waits() const noexcept { return waiting_ > 0; }
 
+  /// For whoever has waited for longer than is allowed, `why` saying for what: from any thread, with what MPI
+  /// may still write to in its place. Throws Error(mpi), if it does not end the process.
+  [[noreturn]] virtual void give_up(const std::string& why) const;
+
  private:
   mutable std::atomic<int> waiting_{0};
 };

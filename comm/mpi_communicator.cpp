@@ -238,11 +238,9 @@ void MpiCommunicator::complete(const char* call, const Start& start) const {
     if (done != 0) {
       return;
     }
-    if (Clock::now() - started > timeout_) {
-      throw Error(ErrorKind::mpi,
-                  concat(call, " is not done after ", std::chrono::duration<double>(timeout_).count(),
-                         " s: a rank has stopped or is very slow, or a link is down (see "
-                         "--timeout)"));
+    if (timeout_ && Clock::now() - started > *timeout_) {
+      give_up(concat(call, " is not done after ", std::chrono::duration<double>(*timeout_).count(),
+                     " s: a rank has stopped or is very slow, or a link is down (see --timeout)"));
     }
     if (tests < kTestsWithoutPause) {
       std::this_thread::yield();
@@ -307,6 +305,13 @@ void MpiCommunicator::allreduce_sum(std::span<double> values) {
       return MPI_Ibcast(piece, count, MPI_DOUBLE, 0, control_, request);
     });
   });
+}
+
+void MpiCommunicator::give_up(const std::string& why) const {
+  if (on_give_up_) {
+    on_give_up_(why);
+  }
+  Communicator::give_up(why);
 }
 
 void MpiCommunicator::barrier() {

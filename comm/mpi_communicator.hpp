@@ -5,10 +5,13 @@
 #include <chrono>
 #include <climits>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "comm/check_mpi.hpp"
@@ -32,7 +35,7 @@ void choose_allreduce(AllreduceAlgorithm algorithm);
 /// as one ring (Open MPI 4.1.4).
 void prefer_measured_algorithms();
 
-/// Ranks that are MPI processes. No call blocks for ever: past the timeout it throws Error(mpi). Owns
+/// Ranks that are MPI processes. Owns
 /// duplicates of `parent`, some for the start_ calls and one for the blocking calls, so that a reduction's
 /// messages never meet the others'. MPI's errors come as Error(mpi).
 class MpiCommunicator final : public Communicator {
@@ -48,8 +51,10 @@ class MpiCommunicator final : public Communicator {
   MpiCommunicator(MpiCommunicator&&) = delete;
   MpiCommunicator& operator=(MpiCommunicator&&) = delete;
 
-  /// Of each blocking call, which includes waiting for the slowest rank; 300 s at first.
+  /// Of each blocking call, which includes waiting for the slowest rank. At first there is none.
   void set_timeout(std::chrono::milliseconds timeout) { timeout_ = timeout; }
+  /// What give_up() calls first, from any thread: it may end the process. None at first.
+  void on_give_up(std::function<void(const std::string&)> handler) { on_give_up_ = std::move(handler); }
 
   /// Collective. Hands the duplicates back; nothing may be under way. The last call, on the normal path,
   /// before MPI_Finalize.
@@ -69,6 +74,7 @@ class MpiCommunicator final : public Communicator {
   [[nodiscard]] std::vector<std::byte> gather(std::span<const std::byte> bytes, int root) override;
   void allreduce_sum(std::span<double> values) override;
   void barrier() override;
+  [[noreturn]] void give_up(const std::string& why) const override;
 
  private:
   struct Element;
@@ -96,7 +102,8 @@ class MpiCommunicator final : public Communicator {
   int rank_ = 0;
   int world_size_ = 1;
   std::size_t max_count_;
-  std::chrono::milliseconds timeout_{300'000};
+  std::optional<std::chrono::milliseconds> timeout_;
+  std::function<void(const std::string&)> on_give_up_;
 };
 
 }  // namespace slicereduce

@@ -33,7 +33,7 @@ std::string holder_of(int file) {
 int open_or_throw(const std::filesystem::path& path) {
   const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
   if (file < 0) {
-    throw Error(ErrorKind::io, concat("cannot open ", path.string(), ": ", std::strerror(errno)));
+    throw Error(ErrorKind::input, concat("cannot open ", path.string(), ": ", std::strerror(errno)));
   }
   return file;
 }

@@ -10,7 +10,7 @@ namespace slicereduce {
 class LockFile {
  public:
   /// Makes `path` where it is missing. Throws Error(usage) where another process, or another LockFile, holds
-  /// it, saying who; `what` is what is locked and `advice` what to do. Throws Error(io) where it can't be
+  /// it, saying who; `what` is what is locked and `advice` what to do. Throws Error(input) where it can't be
   /// made.
   LockFile(const std::filesystem::path& path, const std::string& what, const std::string& advice);
   ~LockFile();

@@ -18,7 +18,7 @@ class MetricsLog {
   [[nodiscard]] static MetricsLog resume(const std::filesystem::path& path, std::int64_t last_step);
 
   /// Numbers that aren't finite become null, bytes that aren't UTF-8 a replacement character. Throws
-  /// Error(io) where the line can't be written (a full disk).
+  /// Error(io) where the line can't be written (a full disk); the next one may be again.
   void write(const nlohmann::ordered_json& line);
 
  private:

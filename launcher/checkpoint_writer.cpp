@@ -46,16 +46,19 @@ void CheckpointWriter::write(Checkpoint content, bool is_best) {
                        failure_));
   }
   detach_from_run(content);
-  const auto own = std::make_shared<const Checkpoint>(std::move(content));
-  under_way_ = std::async(std::launch::async, [this, own, is_best] {
-    try {
-      log_.detail(concat("checkpoint=", folder_.save(*own, is_best).string()));
-    } catch (const std::exception& problem) {
-      log_.warn(concat("no checkpoint of step ", own->manifest.step, ": ", problem.what(),
-                       "; those before are as they were"));
-      throw;
-    }
-  });
+  // The future keeps what is captured until the next checkpoint: so it is taken out, and gone once written.
+  under_way_ =
+      std::async(std::launch::async,
+                 [this, captured = std::make_shared<Checkpoint>(std::move(content)), is_best]() mutable {
+                   const auto own = std::move(captured);
+                   try {
+                     log_.detail(concat("checkpoint=", folder_.save(*own, is_best).string()));
+                   } catch (const std::exception& problem) {
+                     log_.warn(concat("no checkpoint of step ", own->manifest.step, ": ", problem.what(),
+                                      "; those before are as they were"));
+                     throw;
+                   }
+                 });
 }
 
 void CheckpointWriter::finish() {

@@ -23,6 +23,11 @@ Accuracy evaluate(const Network& network, const Plan& plan, NormStatistics& stat
   auto& [images, right, among_five, loss] = sums;
   loader.start_evaluation(validation_indices(size, communicator.rank(), communicator.world_size()),
                           batch_size);
+  // What every rank has. They meet now and then: else a slower one would be late by all of the pass at its
+  // end.
+  constexpr std::int64_t kBatchesBetweenMeetings = 16;
+  const std::int64_t common_batches = size / communicator.world_size() / batch_size;
+  std::int64_t batches = 0;
   while (const auto batch = loader.next()) {
     const at::Tensor pixels = batch->images.to(network.device());
     const at::Tensor labels = batch->labels.to(network.device());
@@ -34,6 +39,9 @@ Accuracy evaluate(const Network& network, const Plan& plan, NormStatistics& stat
     right += hits.select(1, 0).sum().item<double>();
     among_five += hits.sum().item<double>();
     loss += at::cross_entropy_loss(logits, labels, {}, at::Reduction::Sum).item<double>();
+    if (++batches % kBatchesBetweenMeetings == 0 && batches <= common_batches) {
+      communicator.barrier();
+    }
   }
   communicator.allreduce_sum(sums);
   require(static_cast<std::int64_t>(images) == size, "an evaluation missed images or counted some twice");

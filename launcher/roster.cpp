@@ -22,6 +22,12 @@ void Roster::hear(int rank, const Beat& beat, Clock::time_point now) {
   entry->second = {.beat = beat, .heard = now};
 }
 
+void Roster::excuse_all(Clock::time_point now) {
+  for (auto& [rank, entry] : entries_) {
+    entry.heard = now;
+  }
+}
+
 std::optional<int> Roster::silent(Clock::duration limit, Clock::time_point now) const {
   const auto longest = std::ranges::min_element(
       entries_, {}, [](const auto& rank_and_entry) { return rank_and_entry.second.heard; });
@@ -31,10 +37,11 @@ std::optional<int> Roster::silent(Clock::duration limit, Clock::time_point now) 
   return longest->first;
 }
 
-std::optional<int> Roster::late(int self, const Beat& own) const {
+std::optional<int> Roster::late(int self, const Beat& own, Clock::time_point now) const {
   std::vector<std::pair<int, Beat>> all{{self, own}};
   for (const auto& [rank, entry] : entries_) {
     all.emplace_back(rank, entry.beat);
+    all.back().second.seconds += std::chrono::duration<double>(now - entry.heard).count();
   }
   std::erase_if(all, [](const auto& rank_and_beat) { return rank_and_beat.second.waits != 0; });
   const auto furthest_behind = std::ranges::min_element(all, {}, [](const auto& rank_and_beat) {

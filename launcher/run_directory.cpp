@@ -8,6 +8,11 @@
 
 namespace slicereduce {
 
+bool RunDirectory::has_run() const {
+  std::error_code ignored;
+  return std::filesystem::is_directory(checkpoints(), ignored);
+}
+
 void RunDirectory::create() const {
   std::error_code problem;
   std::filesystem::create_directories(checkpoints(), problem);

@@ -21,6 +21,8 @@ class RunDirectory {
   [[nodiscard]] std::filesystem::path metrics() const { return folder_ / "metrics.jsonl"; }
   [[nodiscard]] std::filesystem::path summary() const { return folder_ / "summary.json"; }
 
+  /// Whether there was a run here.
+  [[nodiscard]] bool has_run() const;
   /// Makes the folders. Throws Error(input) where that or writing there is not possible.
   void create() const;
   /// Keeps other runs out for as long as it is held. Throws Error(usage) naming the run that is there.

@@ -6,6 +6,7 @@
 #include <sstream>
 #include <utility>
 
+#include "core/error.hpp"
 #include "core/text.hpp"
 #include "core/units.hpp"
 
@@ -88,24 +89,24 @@ void RunReport::finish_interval() {
   const double step_ms = (interval_.data_ms + interval_.plan_ms + sum.gather_ms + sum.forward_ms +
                           sum.backward_ms + sum.exposed_comm_ms + sum.optimizer_ms) /
                          steps;
-  metrics_.write({{"step", record.step},
-                  {"epoch", record.epoch},
-                  {"loss", loss},
-                  {"lr", record.lr},
-                  {"sample_ratio", record.sample_ratio},
-                  {"images_per_s", images_per_s},
-                  {"step_ms", step_ms},
-                  {"data_ms", interval_.data_ms / steps},
-                  {"plan_ms", interval_.plan_ms / steps},
-                  {"gather_ms", sum.gather_ms / steps},
-                  {"forward_ms", sum.forward_ms / steps},
-                  {"backward_ms", sum.backward_ms / steps},
-                  {"exposed_comm_ms", sum.exposed_comm_ms / steps},
-                  {"comm_ms", sum.comm_ms / steps},
-                  {"optimizer_ms", sum.optimizer_ms / steps},
-                  {"wire_bytes", record.result.wire_bytes},
-                  {"dense_bytes", dense_bytes_},
-                  {"flops", flops_of_image_() * static_cast<double>(record.global_images)}});
+  write({{"step", record.step},
+         {"epoch", record.epoch},
+         {"loss", loss},
+         {"lr", record.lr},
+         {"sample_ratio", record.sample_ratio},
+         {"images_per_s", images_per_s},
+         {"step_ms", step_ms},
+         {"data_ms", interval_.data_ms / steps},
+         {"plan_ms", interval_.plan_ms / steps},
+         {"gather_ms", sum.gather_ms / steps},
+         {"forward_ms", sum.forward_ms / steps},
+         {"backward_ms", sum.backward_ms / steps},
+         {"exposed_comm_ms", sum.exposed_comm_ms / steps},
+         {"comm_ms", sum.comm_ms / steps},
+         {"optimizer_ms", sum.optimizer_ms / steps},
+         {"wire_bytes", record.result.wire_bytes},
+         {"dense_bytes", dense_bytes_},
+         {"flops", flops_of_image_() * static_cast<double>(record.global_images)}});
   log_.detail(concat("step=", record.step, "/", total_steps_, " epoch=", record.epoch,
                      " loss=", fixed(loss, 4), " lr=", fixed(record.lr, 5),
                      " images_per_s=", fixed(images_per_s, 0), " step_ms=", fixed(step_ms, 1),
@@ -114,15 +115,27 @@ void RunReport::finish_interval() {
   interval_ = Interval{};
 }
 
+/// A line that is missing is no reason to end a run.
+void RunReport::write(const nlohmann::ordered_json& line) {
+  try {
+    metrics_.write(line);
+    loses_metrics_ = false;
+  } catch (const Error& problem) {
+    if (!std::exchange(loses_metrics_, true)) {
+      log_.warn(concat(problem.what(), "; lines are missing until that can be written again"));
+    }
+  }
+}
+
 void RunReport::evaluation(std::int64_t step, std::int64_t epoch, const std::string& network,
                            const Accuracy& accuracy, double train_s) {
-  metrics_.write({{"step", step},
-                  {"epoch", epoch},
-                  {"network", network},
-                  {"top1", accuracy.top1},
-                  {"top5", accuracy.top5},
-                  {"val_loss", accuracy.val_loss},
-                  {"train_s", train_s}});
+  write({{"step", step},
+         {"epoch", epoch},
+         {"network", network},
+         {"top1", accuracy.top1},
+         {"top5", accuracy.top5},
+         {"val_loss", accuracy.val_loss},
+         {"train_s", train_s}});
   say(concat("epoch=", epoch, " network=", network, " top1=", fixed(accuracy.top1, 2),
              " top5=", fixed(accuracy.top5, 2), " val_loss=", fixed(accuracy.val_loss, 4),
              " images=", accuracy.images));

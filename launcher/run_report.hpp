@@ -61,8 +61,11 @@ class RunReport {
     [[nodiscard]] double seconds() const;
   };
 
+  void write(const nlohmann::ordered_json& line);
+
   Log log_;
   MetricsLog metrics_;
+  bool loses_metrics_ = false;
   Progress progress_;
   std::int64_t total_steps_;
   std::int64_t log_every_;

@@ -144,27 +144,26 @@ Facts facts_of(const RunRequest& request) {
   };
 }
 
-/// `work`, with what MPI reports explained as far as the watchdog can. Another rank's may know more: it is
-/// given the time to end this process first.
-template <typename Work>
-ExitCode explained(const Watchdog& watchdog, const Communicator& communicator, const Work& work) {
-  constexpr std::chrono::seconds kForOthers{2};
-  try {
-    return work();
-  } catch (const SharedError&) {
-    throw;
-  } catch (const Error& problem) {
-    if (problem.kind() != ErrorKind::mpi) {
-      throw;
-    }
-    const Communicator::Wait still(communicator);  // not the one that is late
-    const std::string late = watchdog.whom_they_wait_for();
-    if (late.empty()) {
+/// As long as there is a watchdog, whoever gives up waiting says whom for.
+class Explaining {
+ public:
+  Explaining(const MpiSession& session, MpiCommunicator& communicator, const Watchdog& watchdog, Log log)
+      : communicator_(communicator) {
+    communicator.on_give_up([&session, &watchdog, log = std::move(log)](const std::string& why) {
+      // Another rank may know more: it is given the time to end this process first.
+      constexpr std::chrono::seconds kForOthers{2};
       std::this_thread::sleep_for(kForOthers);
-    }
-    throw Error(problem.kind(), problem.what() + late);
+      log.error(why + watchdog.whom_they_wait_for());
+      session.abort(static_cast<int>(ExitCode::failed));
+    });
   }
-}
+  ~Explaining() { communicator_.on_give_up({}); }
+  Explaining(const Explaining&) = delete;
+  Explaining& operator=(const Explaining&) = delete;
+
+ private:
+  MpiCommunicator& communicator_;
+};
 
 /// From here on a rank that stands still ends the run.
 ExitCode train_watched(CLI::App& command, TrainOptions& options, const MpiSession& session,
@@ -176,6 +175,11 @@ ExitCode train_watched(CLI::App& command, TrainOptions& options, const MpiSessio
   require_same_options(command, communicator);
 
   at::set_num_threads(options.step.threads > 0 ? options.step.threads : session.default_threads());
+  together(communicator, [&] {  // before a checkpoint is chosen, which the run that is there may move
+    if (communicator.rank() == 0 && RunDirectory(options.run_dir).has_run()) {
+      request.lock = RunDirectory(options.run_dir).lock();
+    }
+  });
   request.resume = checkpoint_to_resume(options, communicator, log);
   set_options(command, {{"--seed", std::to_string(agree_on_seed(options, request.resume, communicator))}});
   together(communicator, [&] {
@@ -216,9 +220,8 @@ ExitCode train(CLI::App& command, TrainOptions& options, const MpiSession& sessi
   communicator.set_timeout(timeout);
   const std::shared_ptr<Activity> activity = request.activity;
   const Watchdog watchdog(session.world(), communicator, *activity, timeout, end_all(session, log));
-  return explained(watchdog, communicator, [&] {
-    return train_watched(command, options, session, communicator, log, std::move(request));
-  });
+  const Explaining explaining(session, communicator, watchdog, log);
+  return train_watched(command, options, session, communicator, log, std::move(request));
 }
 
 }  // namespace

@@ -70,7 +70,9 @@ void Trainer::open_run() {
     return;
   }
   directory_.create();
-  lock_ = directory_.lock();
+  if (!request_.lock) {
+    request_.lock = directory_.lock();
+  }
   checkpoints_.remove_unfinished();
   writer_ = std::make_unique<CheckpointWriter>(checkpoints_, options_.checkpoint_failures, log_);
   directory_.write_config(request_.config);
@@ -143,7 +145,7 @@ void Trainer::train_step() {
   record.sample_ratio = state_->ratio();
   record.global_images = batch.global_count;
   record.result = run_step(plans, batch, record.lr);
-  require_finite(record.result.finite, "gradient");
+  require_finite(record.result.finite, "loss, or its gradient,");
   stop_requested_ = record.result.stop_requested;
   state_->steps_done = step + 1;
   state_->recalibrated.reset();

@@ -30,8 +30,9 @@ namespace slicereduce {
 
 /// How a run was asked for, beyond the options as values.
 struct RunRequest {
-  TrainOptions options;                         ///< `seed` is set, the same on all ranks
-  std::string config;                           ///< the text of config.toml
+  TrainOptions options;            ///< `seed` is set, the same on all ranks
+  std::string config;              ///< the text of config.toml
+  std::unique_ptr<LockFile> lock;  ///< rank 0's, of the run's folder; none where that is yet to be made
   std::optional<std::filesystem::path> resume;  ///< the checkpoint to go on from, the same on all ranks
   std::vector<std::string> notes;               ///< for the run's log, from before there was one
   std::function<bool()> stop_requested;         ///< by a signal to this process
@@ -88,7 +89,6 @@ class Trainer {
   Communicator& communicator_;
   Log log_;
   RunDirectory directory_;
-  std::unique_ptr<LockFile> lock_;  // rank 0's, of the directory
   CheckpointFolder checkpoints_;
 
   const TrainingData& data_;

@@ -38,8 +38,9 @@ struct StepResult {
   double loss = 0;  ///< mean over this rank's images
   std::int64_t wire_bytes = 0;
   bool stop_requested = false;  ///< by any rank; the same on all ranks
-  /// False where the gradient has infinities or NaN, of whichever rank; the same on all ranks. No weight was
-  /// changed then, but momentum and what is owed are not to be used any more.
+  /// False where the loss of any rank was infinite or NaN; the same on all ranks. No weight was changed then,
+  /// but what is owed is not to be used any more. (What overflows later, on a 2-byte wire, shows in the next
+  /// loss.)
   bool finite = true;
   StepTimes times;
 };

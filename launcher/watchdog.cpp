@@ -81,11 +81,9 @@ Watchdog::~Watchdog() {
 std::string Watchdog::whom_they_wait_for() const {
   const std::lock_guard lock(mutex_);
   const int self = communicator_.rank();
-  const std::optional<int> late = roster_->late(self, own_beat());
-  if (!late || *late == self) {
-    return "";
-  }
-  return concat("; the ranks wait for ", roster_->describe(*late, Clock::now()));
+  const auto now = Clock::now();
+  const std::optional<int> late = roster_->late(self, own_beat(), now);
+  return late && *late != self ? concat("; the ranks wait for ", roster_->describe(*late, now)) : "";
 }
 
 void Watchdog::run(const std::stop_token& stop) {
@@ -94,10 +92,18 @@ void Watchdog::run(const std::stop_token& stop) {
   const milliseconds interval = interval_for(limit_);
   try {
     auto next = Clock::now();
+    auto last = next;
     while (!stop.stop_requested()) {
-      if (Clock::now() >= next) {
+      const auto now = Clock::now();
+      if (now - last > limit_ / 2) {
+        // This process itself was stopped, as a scheduler may do with all of them, and has heard nobody.
+        const std::lock_guard lock(mutex_);
+        roster_->excuse_all(now);
+      }
+      last = now;
+      if (now >= next) {
         speak();
-        next = Clock::now() + interval;
+        next = now + interval;
       }
       listen();
       if (report_silence()) {

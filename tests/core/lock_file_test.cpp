@@ -56,7 +56,7 @@ TEST_F(Locking, FollowsNoLink) {
   const auto elsewhere = folder_.path() / "elsewhere";
   std::ofstream(elsewhere) << "precious";
   std::filesystem::create_symlink(elsewhere, path());
-  testing::expect_error_from([this] { take(); }, ErrorKind::io, "lock");
+  testing::expect_error_from([this] { take(); }, ErrorKind::input, "lock");
   std::string content;
   std::ifstream(elsewhere) >> content;
   EXPECT_EQ(content, "precious");
@@ -65,7 +65,7 @@ TEST_F(Locking, FollowsNoLink) {
 TEST_F(Locking, AFolderThatIsMissingIsAnError) {
   testing::expect_error_from(
       [this] { const LockFile other(folder_.path() / "nowhere" / "lock", "the run", "wait for it"); },
-      ErrorKind::io, "nowhere");
+      ErrorKind::input, "nowhere");
 }
 
 }  // namespace

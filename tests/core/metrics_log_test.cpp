@@ -1,8 +1,10 @@
 #include "core/metrics_log.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <cmath>
+#include <csignal>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
@@ -83,6 +85,39 @@ TEST_F(MetricsLogFile, AFullDiskIsAnError) {
   MetricsLog full("/dev/full");
   EXPECT_THROW(full.write({{"step", 1}}), Error);
   EXPECT_THROW(MetricsLog(folder_ / "missing" / "metrics.jsonl"), Error);
+}
+
+/// As far as files of this process may grow: what a full disk does, without one.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) {
+    std::signal(SIGXFSZ, SIG_IGN);
+    EXPECT_EQ(::getrlimit(RLIMIT_FSIZE, &before_), 0);
+    const rlimit limit{.rlim_cur = bytes, .rlim_max = before_.rlim_max};
+    EXPECT_EQ(::setrlimit(RLIMIT_FSIZE, &limit), 0);
+  }
+  ~FileSizeLimit() {
+    ::setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, SIG_DFL);
+  }
+  FileSizeLimit(const FileSizeLimit&) = delete;
+  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
+
+ private:
+  rlimit before_{};
+};
+
+TEST_F(MetricsLogFile, WhatAFullDiskCutShortIsTakenOffAgain) {
+  MetricsLog log(path_);
+  log.write({{"step", 1}});
+  const std::string before = content();
+  {
+    const FileSizeLimit limit(before.size() + 5);
+    EXPECT_THROW(log.write({{"step", 2}}), Error);
+  }
+  EXPECT_EQ(content(), before);
+  log.write({{"step", 3}});
+  EXPECT_EQ(content(), before + "{\"step\":3}\n");
 }
 
 }  // namespace

@@ -8,7 +8,7 @@ import unittest
 
 from program import ENVIRONMENT, PROGRAM, ProgramTest, run
 
-LONG = ("--epochs", "1000", "--checkpoint-every", "5", "--log-every", "1")
+LONG = ("--epochs", "1000", "--checkpoint-every", "20", "--log-every", "1")
 
 
 class TwoRuns(ProgramTest):

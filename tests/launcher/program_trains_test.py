@@ -212,7 +212,9 @@ class Training(ProgramTest):
         result = run([*mpirun(2), PROGRAM, *options])
         self.assertEqual(result.returncode, 1, result.stderr)
         self.assertEqual(
-            result.stderr.count("the gradient has numbers that are not finite"), 1, result.stderr
+            result.stderr.count("the loss, or its gradient, has numbers that are not finite"),
+            1,
+            result.stderr,
         )
         self.assertIn("step 2", result.stderr)
         written = [path.name for path in self.run_dir.glob("checkpoints/*.ckpt")]

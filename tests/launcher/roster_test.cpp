@@ -44,22 +44,36 @@ TEST(Roster, TheFurthestBehindThatWaitsForNobodyIsLate) {
   const Beat waiting{.step = 8, .seconds = 60, .phase = Phase::training, .waits = 1};
   roster.hear(1, waiting, kStart);
   roster.hear(2, {.step = 8, .seconds = 61, .phase = Phase::training}, kStart);
-  EXPECT_EQ(roster.late(0, waiting), 2);
+  EXPECT_EQ(roster.late(0, waiting, kStart), 2);
   roster.hear(1, {.step = 7, .seconds = 1, .phase = Phase::training}, kStart);
-  EXPECT_EQ(roster.late(0, waiting), 1);
+  EXPECT_EQ(roster.late(0, waiting, kStart), 1);
   // Of those in the same step, the phase that comes first, and then the one that has been there for longer.
   roster.hear(1, {.step = 8, .seconds = 90, .phase = Phase::evaluating}, kStart);
-  EXPECT_EQ(roster.late(0, waiting), 2);
+  EXPECT_EQ(roster.late(0, waiting, kStart), 2);
   roster.hear(1, {.step = 8, .seconds = 90, .phase = Phase::training}, kStart);
-  EXPECT_EQ(roster.late(0, waiting), 1);
-  EXPECT_EQ(roster.late(0, {.step = 3}), 0);
+  EXPECT_EQ(roster.late(0, waiting, kStart), 1);
+  EXPECT_EQ(roster.late(0, {.step = 3}, kStart), 0);
+}
+
+TEST(Roster, WhoIsSilentIsLaterEachSecond) {
+  Roster roster = roster_of_three();
+  roster.hear(1, {.step = 8, .seconds = 0.1, .phase = Phase::training}, kStart);
+  roster.hear(2, {.step = 8, .seconds = 2, .phase = Phase::training}, kStart + seconds(5));
+  EXPECT_EQ(roster.late(0, {.step = 8, .waits = 1}, kStart + seconds(5)), 1);
+}
+
+TEST(Roster, WhoWasStoppedItselfExcusesTheOthers) {
+  Roster roster = roster_of_three();
+  roster.excuse_all(kStart + seconds(100));
+  EXPECT_EQ(roster.silent(seconds(10), kStart + seconds(101)), std::nullopt);
+  EXPECT_NE(roster.silent(seconds(10), kStart + seconds(111)), std::nullopt);
 }
 
 TEST(Roster, NobodyIsLateWhereAllWait) {
   Roster roster({"a", "b"}, {1}, kStart);
   const Beat waiting{.step = 8, .waits = 1};
   roster.hear(1, waiting, kStart);
-  EXPECT_EQ(roster.late(0, waiting), std::nullopt);
+  EXPECT_EQ(roster.late(0, waiting, kStart), std::nullopt);
 }
 
 TEST(Activity, TellsStepPhaseAndTime) {

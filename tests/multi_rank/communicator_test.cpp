@@ -97,6 +97,15 @@ TEST(MpiCommunicator, ABlockingCallEndsInTime) {
   EXPECT_FALSE(communicator.waits());
 }
 
+TEST(MpiCommunicator, GivingUpAsksWhoeverWantsToKnowFirst) {
+  MpiCommunicator communicator(MPI_COMM_WORLD);
+  std::string told;
+  communicator.on_give_up([&](const std::string& why) { told = why; });
+  testing::expect_error_from([&] { communicator.give_up("too long"); }, ErrorKind::mpi, "too long");
+  EXPECT_EQ(told, "too long");
+  communicator.close();
+}
+
 TEST(MpiCommunicator, CheckPassesSuccessAndNamesTheCall) {
   EXPECT_NO_THROW(check_mpi(MPI_SUCCESS, "MPI_Send"));
   testing::expect_error_from([] { check_mpi(MPI_ERR_TRUNCATE, "MPI_Send"); }, ErrorKind::mpi,
