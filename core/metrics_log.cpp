@@ -81,14 +81,16 @@ MetricsLog MetricsLog::resume(const std::filesystem::path& path, std::int64_t la
 
 void MetricsLog::write(const nlohmann::ordered_json& line) {
   require(line.is_object(), "a line of metrics is not an object");
-  std::error_code ignored;
-  const auto before = std::filesystem::file_size(path_, ignored);
+  std::error_code unknown;
+  const auto before = std::filesystem::file_size(path_, unknown);
   file_ << line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << '\n' << std::flush;
   if (!file_) {
     const std::string why = std::strerror(errno);
     // Takes off what there may be of the line, so that the next one is whole again.
     file_ = std::ofstream();
-    std::filesystem::resize_file(path_, before, ignored);
+    if (!unknown) {
+      std::filesystem::resize_file(path_, before, unknown);
+    }
     file_.open(path_, std::ios::binary | std::ios::app);
     fail("append to", path_, why);
   }
