@@ -6,7 +6,9 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
+#include <exception>
 #include <fstream>
 #include <string>
 #include <utility>
@@ -72,6 +74,13 @@ void write_all(const Descriptor& file, std::span<const std::byte> bytes, const s
   }
 }
 
+/// Before there are threads: asking for it changes it for a moment.
+const mode_t kMask = [] {
+  const mode_t mask = ::umask(0);
+  ::umask(mask);
+  return mask;
+}();
+
 void sync_folder(const std::filesystem::path& folder) {
   const Descriptor handle(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (handle.get() < 0 || ::fsync(handle.get()) != 0) {
@@ -93,9 +102,7 @@ void write_atomically(const std::filesystem::path& path, std::span<const std::sp
     write_all(file, piece, beside);
   }
   // mkostemp's 0600 would surprise whoever shares the run: give the file the user's usual mode.
-  const mode_t mask = ::umask(0);
-  ::umask(mask);
-  if (::fchmod(file.get(), 0666 & ~mask) != 0 || ::fsync(file.get()) != 0 || !file.close()) {
+  if (::fchmod(file.get(), 0666 & ~kMask) != 0 || ::fsync(file.get()) != 0 || !file.close()) {
     fail("write", beside);
   }
   if (::rename(beside.c_str(), path.c_str()) != 0) {
@@ -110,14 +117,35 @@ void write_atomically(const std::filesystem::path& path, std::span<const std::by
   write_atomically(path, pieces);
 }
 
-std::vector<std::byte> read_whole(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary | std::ios::ate);
+void require_plain_file_or_none(const std::filesystem::path& path) {
   std::error_code problem;
-  if (!file || std::filesystem::is_directory(path, problem)) {
+  const auto status = std::filesystem::symlink_status(path, problem);
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
     throw Error(ErrorKind::input,
-                concat("cannot read ", path.string(), ": ", file ? "it is a folder" : std::strerror(errno)));
+                concat(path.string(), " is a link or something else that is no file: remove it"));
   }
-  std::vector<std::byte> bytes(static_cast<std::size_t>(file.tellg()));
+}
+
+std::vector<std::byte> read_whole(const std::filesystem::path& path) {
+  std::error_code problem;
+  const auto status = std::filesystem::status(path, problem);
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
+    const bool is_folder = std::filesystem::is_directory(status);
+    throw Error(ErrorKind::input, concat("cannot read ", path.string(), ": it is ",
+                                         is_folder ? "a folder" : "no file, but a pipe or a device"));
+  }
+  std::ifstream file(path, std::ios::binary | std::ios::ate);
+  if (!file) {
+    throw Error(ErrorKind::input, concat("cannot read ", path.string(), ": ", std::strerror(errno)));
+  }
+  std::vector<std::byte> bytes;
+  try {
+    bytes.resize(static_cast<std::size_t>(file.tellg()));
+  } catch (const std::exception&) {
+    throw Error(ErrorKind::input,
+                concat("cannot read ", path.string(), ": its ", static_cast<std::int64_t>(file.tellg()),
+                       " bytes don't fit into memory"));
+  }
   file.seekg(0);
   file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
   if (!file) {

@@ -13,7 +13,11 @@ namespace slicereduce {
 void write_atomically(const std::filesystem::path& path, std::span<const std::span<const std::byte>> pieces);
 void write_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes);
 
-/// The whole file. Throws Error(input) where it can't be read.
+/// Throws Error(input) where something else than a file has that name: what is written there would go
+/// somewhere else (a link), or wait for ever (a pipe).
+void require_plain_file_or_none(const std::filesystem::path& path);
+
+/// The whole file. Throws Error(input) where it can't be read, is none, or doesn't fit into memory.
 [[nodiscard]] std::vector<std::byte> read_whole(const std::filesystem::path& path);
 
 }  // namespace slicereduce

@@ -7,6 +7,8 @@
 #include <array>
 #include <cstring>
 #include <span>
+#include <string_view>
+#include <unordered_set>
 
 #include "core/atomic_file.hpp"
 #include "core/digest.hpp"
@@ -99,9 +101,13 @@ T expect(const PickleValue& value, const std::filesystem::path& path) {
 
 StateDict load_section(TorchArchive& archive, const PickleDict& dict, const std::filesystem::path& path) {
   StateDict tensors;
-  for (const auto& [name, tensor] : dict.items) {
-    tensors.emplace_back(expect<std::string_view>(name, path),
-                         archive.load(*expect<const PickledTensor*>(tensor, path)));
+  std::unordered_set<std::string_view> seen;
+  for (const auto& [key, tensor] : dict.items) {
+    const auto name = expect<std::string_view>(key, path);
+    if (!seen.insert(name).second) {
+      refuse(path, "a tensor's name is there twice");
+    }
+    tensors.emplace_back(name, archive.load(*expect<const PickledTensor*>(tensor, path)));
   }
   return tensors;
 }
@@ -130,9 +136,13 @@ CheckpointContent read_checkpoint(const std::filesystem::path& path) {
   const auto& root = *expect<const PickleDict*>(archive.root(), path);
   CheckpointContent content;
   content.manifest = expect<std::string_view>(root.find("manifest"), path);
-  for (const auto& [name, dict] : expect<const PickleDict*>(root.find("sections"), path)->items) {
-    content.sections.emplace_back(expect<std::string_view>(name, path),
-                                  load_section(archive, *expect<const PickleDict*>(dict, path), path));
+  std::unordered_set<std::string_view> seen;
+  for (const auto& [key, dict] : expect<const PickleDict*>(root.find("sections"), path)->items) {
+    const auto name = expect<std::string_view>(key, path);
+    if (!seen.insert(name).second) {
+      refuse(path, "a section's name is there twice");
+    }
+    content.sections.emplace_back(name, load_section(archive, *expect<const PickleDict*>(dict, path), path));
   }
   return content;
 }

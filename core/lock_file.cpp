@@ -27,7 +27,7 @@ std::string own_name() {
 std::string holder_of(int file) {
   std::array<char, kMostOfHolder> text{};
   const ssize_t count = ::pread(file, text.data(), text.size(), 0);
-  return count > 0 ? std::string(text.data(), static_cast<std::size_t>(count)) : "another process";
+  return count > 0 ? printable({text.data(), static_cast<std::size_t>(count)}) : "another process";
 }
 
 int open_or_throw(const std::filesystem::path& path) {

@@ -6,6 +6,7 @@
 
 #include <string>
 
+#include "core/atomic_file.hpp"
 #include "core/error.hpp"
 #include "core/text.hpp"
 
@@ -34,6 +35,7 @@ Log Log::to_stderr(int rank) {
 Log Log::silent() { return Log(std::make_shared<Sinks>(0)); }
 
 void Log::also_to(const std::filesystem::path& file) {
+  require_plain_file_or_none(file);
   try {
     auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(file.string());
     sink->set_pattern("%Y-%m-%dT%H:%M:%S.%e %l %v");

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "core/atomic_file.hpp"
 #include "core/error.hpp"
 #include "core/text.hpp"
 
@@ -68,6 +69,7 @@ MetricsLog::MetricsLog(const std::filesystem::path& path)
     : MetricsLog(path, std::numeric_limits<std::int64_t>::max()) {}
 
 MetricsLog::MetricsLog(const std::filesystem::path& path, std::int64_t last_step) : path_(path) {
+  require_plain_file_or_none(path);
   take_off_the_rest(path, last_step);
   file_.open(path, std::ios::binary | std::ios::app);
   if (!file_) {

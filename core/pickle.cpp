@@ -6,7 +6,6 @@
 #include <cstring>
 #include <optional>
 #include <span>
-#include <unordered_map>
 
 #include "core/error.hpp"
 #include "core/text.hpp"
@@ -53,14 +52,6 @@ std::optional<PickleGlobal> accepted_global(std::string_view name) {
     }
   }
   return std::nullopt;
-}
-
-/// A name from an untrusted file, fit for a terminal.
-std::string printable(std::string_view text) {
-  constexpr std::size_t kLongest = 100;
-  std::string shown(text.substr(0, kLongest));
-  std::ranges::replace_if(shown, [](char c) { return c < ' ' || c > '~'; }, '?');
-  return text.size() > kLongest ? shown + "..." : shown;
 }
 
 /// Elements from the first to the last that `sizes` and `strides` reach; nothing where a number is
@@ -308,10 +299,10 @@ class PickleParser {
   bool memory(char opcode) {
     switch (opcode) {
       case 'q':
-        memo_[number<std::uint8_t>()] = top();
+        remember(number<std::uint8_t>());
         return true;
       case 'r':
-        memo_[number<std::uint32_t>()] = top();
+        remember(number<std::uint32_t>());
         return true;
       case 'h':
         push(remembered(number<std::uint8_t>()));
@@ -323,12 +314,19 @@ class PickleParser {
         return false;
     }
   }
+  /// Python and LibTorch count up by one.
+  void remember(std::uint32_t index) {
+    if (index > memo_.size()) {
+      fail("its pickle puts things aside out of order");
+    }
+    memo_.resize(std::max<std::size_t>(memo_.size(), index + std::size_t{1}));
+    memo_[index] = top();
+  }
   PickleValue remembered(std::uint32_t index) const {
-    const auto found = memo_.find(index);
-    if (found == memo_.end()) {
+    if (index >= memo_.size()) {
       fail("its pickle refers to what it never put");
     }
-    return found->second;
+    return memo_[index];
   }
 
   bool object(char opcode) {
@@ -413,7 +411,7 @@ class PickleParser {
                        as<std::int64_t>(arguments[1], "a tensor's offset"), 0,
                        integers(arguments[2], "a tensor's sizes"),
                        integers(arguments[3], "a tensor's strides")};
-    constexpr std::size_t kMostDimensions = 64;
+    constexpr std::size_t kMostDimensions = 8;
     if (view.sizes.size() != view.strides.size() || view.sizes.size() > kMostDimensions) {
       fail("a tensor has an impossible number of sizes or strides");
     }
@@ -450,10 +448,16 @@ class PickleParser {
   std::size_t position_ = 0;
   std::vector<PickleValue> stack_;
   std::vector<std::size_t> marks_;
-  std::unordered_map<std::uint32_t, PickleValue> memo_;
+  std::vector<PickleValue> memo_;
 };
 
 Pickle::Pickle(std::vector<std::byte> bytes, const std::string& where) : bytes_(std::move(bytes)) {
+  // Names and sizes of tensors, a hundred bytes each. What it is made into may be 200 times as large.
+  constexpr std::size_t kMost = std::size_t{16} << 20;
+  if (bytes_.size() > kMost) {
+    throw Error(ErrorKind::input, concat(where, ": its data.pkl has ", bytes_.size(),
+                                         " bytes, more than the 16 MiB that are read of one"));
+  }
   root_ = PickleParser(*this, where).run();
 }
 

@@ -119,16 +119,37 @@ std::optional<StateValue> plain_value(const PickleValue& value) {
   return numbers;
 }
 
+/// Of a name that is there twice, the first, as for tensors' dicts.
 StateExtras plain_values(const PickleDict& dict) {
   StateExtras extras;
+  std::unordered_set<std::string_view> seen;
   for (const auto& [key, value] : dict.items) {
     const auto* name = std::get_if<std::string_view>(&key);
-    auto plain = plain_value(value);
-    if (name != nullptr && plain) {
+    if (name == nullptr || !seen.insert(*name).second) {
+      continue;
+    }
+    if (auto plain = plain_value(value)) {
       extras.emplace_back(*name, std::move(*plain));
     }
   }
   return extras;
+}
+
+/// `extras` are left out where nobody wants them: names may share a text, and a small file come to much.
+StateFile read_state(const std::filesystem::path& path, bool extras) {
+  TorchArchive archive(path);
+  const PickleDict* root = as_dict(archive.root());
+  const PickleDict* weights = root == nullptr ? nullptr : weights_in(*root);
+  if (weights == nullptr) {
+    throw Error(ErrorKind::input,
+                concat(path.string(),
+                       ": holds no state dict: expected named tensors, or a dict with them under "
+                       "\"state_dict\" or \"model\""));
+  }
+  StateFile file{load_tensors(archive, *weights, path.string()),
+                 extras ? plain_values(*root) : StateExtras{}};
+  strip_module_prefix(file.tensors);
+  return file;
 }
 
 }  // namespace
@@ -158,21 +179,10 @@ void write_state_dict(const std::filesystem::path& path, const StateDict& dict, 
   write_atomically(path, to_torch_archive(root));
 }
 
-StateFile read_state_file(const std::filesystem::path& path) {
-  TorchArchive archive(path);
-  const PickleDict* root = as_dict(archive.root());
-  const PickleDict* weights = root == nullptr ? nullptr : weights_in(*root);
-  if (weights == nullptr) {
-    throw Error(ErrorKind::input,
-                concat(path.string(),
-                       ": holds no state dict: expected named tensors, or a dict with them under "
-                       "\"state_dict\" or \"model\""));
-  }
-  StateFile file{load_tensors(archive, *weights, path.string()), plain_values(*root)};
-  strip_module_prefix(file.tensors);
-  return file;
-}
+StateFile read_state_file(const std::filesystem::path& path) { return read_state(path, /*extras=*/true); }
 
-StateDict read_state_dict(const std::filesystem::path& path) { return read_state_file(path).tensors; }
+StateDict read_state_dict(const std::filesystem::path& path) {
+  return read_state(path, /*extras=*/false).tensors;
+}
 
 }  // namespace slicereduce

@@ -2,6 +2,7 @@
 
 #include <sstream>
 #include <string>
+#include <string_view>
 
 namespace slicereduce {
 
@@ -12,5 +13,8 @@ template <typename... Parts>
   (out << ... << parts);
   return out.str();
 }
+
+/// A name from an untrusted file, fit for a terminal: short, and without control characters.
+[[nodiscard]] std::string printable(std::string_view text);
 
 }  // namespace slicereduce

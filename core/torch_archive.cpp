@@ -2,6 +2,7 @@
 
 #include <ATen/core/ivalue.h>
 #include <ATen/ops/empty_strided.h>
+#include <c10/util/accumulate.h>
 #include <caffe2/serialize/file_adapter.h>
 #include <caffe2/serialize/inline_container.h>
 #include <torch/csrc/jit/serialization/pickler.h>
@@ -14,6 +15,7 @@
 
 #include "core/error.hpp"
 #include "core/text.hpp"
+#include "core/zip_listing.hpp"
 
 namespace slicereduce {
 
@@ -97,7 +99,7 @@ struct TorchArchive::State {
       // memory is taken for it.
       const std::size_t size = reader->hasRecord(name) ? reader->getRecordSize(name) : SIZE_MAX;
       if (size > file->size()) {
-        fail(concat("the record ", name, " is missing or longer than the file"));
+        fail(concat("the record ", printable(name), " is missing or longer than the file"));
       }
       std::vector<std::byte> bytes(size);
       reader->getRecord(name, bytes.data(), bytes.size());
@@ -107,6 +109,10 @@ struct TorchArchive::State {
 
   void open() {
     refuse_what_is_no_zip(*file, where);
+    const auto read = [&](std::uint64_t position, std::span<std::byte> out) {
+      return position > file->size() ? 0 : file->read(position, out.data(), out.size());
+    };
+    reading("opening the archive", [&] { refuse_compressed_records(read, file->size(), where); });
     reading("opening the archive", [&] { reader = std::make_unique<PyTorchStreamReader>(file); });
     if (reading("opening the archive", [&] { return reader->hasRecord("byteorder"); })) {
       const auto order = record("byteorder");
@@ -116,7 +122,8 @@ struct TorchArchive::State {
                                              "files are read"));
       }
     }
-    pickle = std::make_unique<Pickle>(record("data.pkl"), where);
+    auto bytes = record("data.pkl");
+    reading("reading data.pkl", [&] { pickle = std::make_unique<Pickle>(std::move(bytes), where); });
   }
 
   const std::vector<std::byte>& storage(const std::string& key) {
@@ -125,8 +132,19 @@ struct TorchArchive::State {
       loaded_key.reset();
       loaded = record(concat("data/", key));
       loaded_key = key;
+      limit(read_bytes, loaded.size());
     }
     return loaded;
+  }
+
+  /// Many tensors may share a storage. A small file must not come to much because of it.
+  void limit(std::uint64_t& sum, std::uint64_t more) const {
+    constexpr std::uint64_t kAlways = std::uint64_t{64} << 20;
+    constexpr std::uint64_t kTimes = 64;
+    sum += more;
+    if (sum > kAlways + kTimes * file->size()) {
+      fail("its tensors share memory beyond measure");
+    }
   }
 
   std::string where;
@@ -135,6 +153,8 @@ struct TorchArchive::State {
   std::unique_ptr<Pickle> pickle;
   std::optional<std::string> loaded_key;
   std::vector<std::byte> loaded;
+  std::uint64_t read_bytes = 0;        // of records with tensors, again and again
+  std::uint64_t handed_out_bytes = 0;  // as tensors
 };
 
 TorchArchive::TorchArchive(const std::filesystem::path& path) {
@@ -160,14 +180,20 @@ at::Tensor TorchArchive::load(const PickledTensor& tensor) {
   const auto& bytes = state_->storage(std::string(tensor.storage.key));
   const std::size_t itemsize = c10::elementSize(tensor.storage.dtype);
   if (bytes.size() / itemsize < static_cast<std::size_t>(tensor.storage.numel)) {
-    state_->fail(concat("the record data/", tensor.storage.key, " holds ", bytes.size(), " bytes, not ",
-                        tensor.storage.numel, " elements of ", itemsize));
+    state_->fail(concat("the record data/", printable(tensor.storage.key), " holds ", bytes.size(),
+                        " bytes, not ", tensor.storage.numel, " elements of ", itemsize));
   }
-  at::Tensor result = at::empty_strided(tensor.sizes, tensor.strides, at::dtype(tensor.storage.dtype));
-  const auto used = std::span(bytes).subspan(static_cast<std::size_t>(tensor.offset) * itemsize,
-                                             static_cast<std::size_t>(tensor.extent) * itemsize);
-  std::ranges::copy(used, static_cast<std::byte*>(result.data_ptr()));
-  return result;
+  // A stride of 0 makes many numbers of one: whoever lays them out one after the other needs as much.
+  const std::int64_t numel = c10::multiply_integers(tensor.sizes);
+  state_->limit(state_->handed_out_bytes,
+                static_cast<std::uint64_t>(std::max(numel, tensor.extent)) * itemsize);
+  return state_->reading("making a tensor", [&] {
+    at::Tensor result = at::empty_strided(tensor.sizes, tensor.strides, at::dtype(tensor.storage.dtype));
+    const auto used = std::span(bytes).subspan(static_cast<std::size_t>(tensor.offset) * itemsize,
+                                               static_cast<std::size_t>(tensor.extent) * itemsize);
+    std::ranges::copy(used, static_cast<std::byte*>(result.data_ptr()));
+    return result;
+  });
 }
 
 at::Tensor to_own_storage(const at::Tensor& tensor) {

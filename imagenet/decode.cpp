@@ -20,6 +20,18 @@ bool starts_with(std::span<const std::byte> file, const std::array<unsigned char
 
 }  // namespace
 
+std::string refusal_of_size(std::int64_t height, std::int64_t width, std::size_t file_bytes,
+                            std::int64_t most_per_byte) {
+  if (height * width > kMostPixels) {
+    return "its header announces more than 2^28 pixels";
+  }
+  if (height * width / most_per_byte > static_cast<std::int64_t>(file_bytes)) {
+    return concat("its header announces ", width, "x", height, " pixels, more than its ", file_bytes,
+                  " bytes can hold");
+  }
+  return "";
+}
+
 Image decode_image(std::span<const std::byte> file, const std::string& name) {
   constexpr std::array<unsigned char, 3> kJpegMagic{0xFF, 0xD8, 0xFF};
   constexpr std::array<unsigned char, 8> kPngMagic{0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};

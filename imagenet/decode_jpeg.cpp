@@ -119,8 +119,8 @@ void JpegDecoder::run(std::span<const std::byte> file, DecodeResult& result,
   image.height = handle_.image_height;
   image.width = handle_.image_width;
   image.channels = 3;
-  if (image.height * image.width > kMostPixels) {
-    result.failure.assign("its header announces more than 2^28 pixels");
+  result.failure = refusal_of_size(image.height, image.width, file.size(), kMostJpegPixelsPerByte);
+  if (!result.failure.empty()) {
     return;
   }
   image.pixels.resize(static_cast<std::size_t>(image.height * image.width * 3));

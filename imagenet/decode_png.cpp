@@ -2,6 +2,9 @@
 
 #include <png.h>
 
+#include <string>
+#include <utility>
+
 #include "imagenet/decode.hpp"
 
 namespace slicereduce {
@@ -32,8 +35,9 @@ DecodeResult decode_png(std::span<const std::byte> file) {
   }
   const std::int64_t height = reader->height;
   const std::int64_t width = reader->width;
-  if (height * width > kMostPixels) {
-    return {{}, "its header announces more than 2^28 pixels"};
+  if (std::string refusal = refusal_of_size(height, width, file.size(), kMostPngPixelsPerByte);
+      !refusal.empty()) {
+    return {{}, std::move(refusal)};
   }
   reader->format = PNG_FORMAT_RGB;
   // Without it libpng takes 16-bit pictures for linear light, which they hardly ever are.

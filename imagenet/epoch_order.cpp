@@ -12,35 +12,34 @@ namespace slicereduce {
 
 namespace {
 
-void check_batches(std::int64_t dataset_size, std::int64_t batch_size, std::int64_t world_size) {
-  if (batch_size < 1) {
-    throw Error(ErrorKind::usage, concat("--batch-size ", batch_size, ": expected at least 1"));
-  }
-  // By division: their product could overflow.
-  if (batch_size > dataset_size / world_size) {
-    throw Error(ErrorKind::usage,
-                concat("a global batch of ", batch_size, " x ", world_size,
-                       " images (--batch-size x workers) is more "
-                       "than the ",
-                       dataset_size, " images of the training set: use a smaller --batch-size"));
-  }
-  if (batch_size == 1 && dataset_size % world_size != 0) {
-    throw Error(ErrorKind::usage, concat("--batch-size 1 on ", world_size,
-                                         " workers would leave some of them without an image in the "
-                                         "last steps, as ",
-                                         dataset_size, " images don't divide: use --batch-size 2 or more"));
+constexpr const char* kWhatItIs = "--global-batch-size, or --batch-size x --accumulate x workers";
+
+void check_batch(std::int64_t global_batch_size, std::int64_t dataset_size) {
+  if (global_batch_size < 1 || global_batch_size > dataset_size) {
+    throw Error(ErrorKind::usage, concat("a global batch of ", global_batch_size,
+                                         " images: expected at least 1 and at most the ", dataset_size,
+                                         " of the training set (", kWhatItIs, ")"));
   }
 }
 
 }  // namespace
 
-EpochOrder::EpochOrder(std::int64_t dataset_size, std::int64_t batch_size_per_rank, int world_size,
+EpochOrder::EpochOrder(std::int64_t dataset_size, std::int64_t global_batch_size, int world_size,
                        std::uint64_t seed)
-    : dataset_size_(dataset_size), world_size_(world_size), seed_(seed) {
+    : dataset_size_(dataset_size),
+      global_batch_size_(global_batch_size),
+      world_size_(world_size),
+      seed_(seed) {
   require(world_size > 0, "EpochOrder: world_size must be positive");
-  check_batches(dataset_size, batch_size_per_rank, world_size);
-  global_batch_size_ = batch_size_per_rank * world_size;
+  check_batch(global_batch_size, dataset_size);
   steps_ = (dataset_size + global_batch_size_ - 1) / global_batch_size_;
+  const std::int64_t smallest = global_count(steps_ - 1);
+  if (smallest < world_size) {
+    throw Error(ErrorKind::usage,
+                concat("a global batch of ", global_batch_size, " images: the last of ", dataset_size,
+                       " images come in a step of ", smallest, ", which leaves some of ", world_size,
+                       " workers without one. Use a larger one (", kWhatItIs, ")"));
+  }
 }
 
 std::int64_t EpochOrder::first_of(std::int64_t step) const {

@@ -8,7 +8,7 @@ namespace slicereduce {
 /// Which images every rank sees at every step of an epoch: a permutation of the set, new each epoch, cut
 /// into global batches, each cut into a contiguous part for each rank. Every image comes exactly once.
 ///
-/// All global batches have batch_size * world_size images, except that the last two share what is left
+/// All global batches have the same number of images, except that the last two share what is left
 /// evenly where the set does not divide: nothing is dropped or repeated, and no step is tiny. A remainder of
 /// one or two images would give batch norm a variance of nothing and that step's gradient the noise of one
 /// image at the full learning rate.
@@ -16,14 +16,14 @@ namespace slicereduce {
 /// Splitting the same global batch over another number of ranks leaves the images of each step the same.
 class EpochOrder {
  public:
-  /// Throws Error(usage) where the set is smaller than one global batch, or where a step would leave a
-  /// rank without an image (only possible with one image a rank).
-  EpochOrder(std::int64_t dataset_size, std::int64_t batch_size_per_rank, int world_size, std::uint64_t seed);
+  /// `global_batch_size` is a step's over all ranks. Throws Error(usage) where the set is smaller, or where a
+  /// step would leave a rank without an image.
+  EpochOrder(std::int64_t dataset_size, std::int64_t global_batch_size, int world_size, std::uint64_t seed);
 
   [[nodiscard]] std::int64_t steps_per_epoch() const { return steps_; }
   /// Images of a step over all ranks.
   [[nodiscard]] std::int64_t global_count(std::int64_t step) const;
-  /// Images of a step on one rank: ranks differ by at most one, none exceeds batch_size_per_rank.
+  /// Images of a step on one rank: ranks differ by at most one.
   [[nodiscard]] std::int64_t count(std::int64_t step, int rank) const;
   /// Dataset indices of a step on one rank, `count(step, rank)` of them. Not for several threads at once: the
   /// epoch's permutation is kept for the next call.

@@ -134,7 +134,13 @@ std::int64_t ImageFolderSource::label(std::int64_t index) const {
 }
 
 Image ImageFolderSource::load(std::int64_t index) const {
+  constexpr std::uintmax_t kMostBytes = std::uintmax_t{1} << 30;
   const auto file = path(index);
+  std::error_code problem;
+  if (const auto bytes = std::filesystem::file_size(file, problem); !problem && bytes > kMostBytes) {
+    throw Error(ErrorKind::input, concat("cannot decode ", file.string(), ": it has ", bytes,
+                                         " bytes, more than a picture should; replace or remove the file"));
+  }
   return decode_image(read_whole(file), file.string());
 }
 

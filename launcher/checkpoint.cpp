@@ -40,6 +40,7 @@ nlohmann::ordered_json Manifest::to_json() const {
           {"seed", seed},
           {"step", step},
           {"steps_per_epoch", steps_per_epoch},
+          {"images_per_step", images_per_step},
           {"world_size", world_size},
           {"mode", mode},
           {"ratio", ratio},
@@ -52,34 +53,60 @@ nlohmann::ordered_json Manifest::to_json() const {
 }
 
 Manifest Manifest::from_json(const std::string& text, const std::string& where) {
+  constexpr std::size_t kMost = std::size_t{1} << 20;  // it is a few kilobytes
+  if (text.size() > kMost) {
+    throw Error(ErrorKind::input, concat(where, ": its manifest has ", text.size(), " bytes"));
+  }
   try {
     const auto json = nlohmann::json::parse(text);
-    if (json.at("format") != kFormat) {
-      throw Error(ErrorKind::input,
-                  concat(where, " has format ", json.at("format").dump(), ", this program reads ", kFormat));
+    if (!json.at("format").is_number_integer() || json.at("format") != kFormat) {
+      throw Error(ErrorKind::input, concat(where, " has another format than ", kFormat,
+                                           ", which this program reads: written by another version?"));
     }
-    return {.version = json.at("version"),
-            .arch = json.at("arch"),
-            .coupling = json.at("coupling"),
-            .sample_classifier = json.at("sample_classifier"),
-            .in_channels = json.at("in_channels"),
-            .num_classes = json.at("num_classes"),
-            .image_size = json.at("image_size"),
-            .seed = json.at("seed"),
-            .step = json.at("step"),
-            .world_size = json.at("world_size"),
-            .steps_per_epoch = json.at("steps_per_epoch"),
-            .mode = json.at("mode"),
-            .ratio = json.at("ratio"),
-            .slice_ratio = json.at("slice_ratio"),
-            .products_ratio = json.value("products_ratio", 1.0),  // newer than the others
-            .settles = json.at("settles"),
-            .top1 = json.at("top1"),
-            .best_top1 = json.at("best_top1"),
-            .options = json.at("options")};
+    Manifest manifest{
+        .version = json.at("version"),
+        .arch = json.at("arch"),
+        .coupling = json.at("coupling"),
+        .sample_classifier = json.at("sample_classifier"),
+        .in_channels = json.at("in_channels"),
+        .num_classes = json.at("num_classes"),
+        .image_size = json.at("image_size"),
+        .seed = json.at("seed"),
+        .step = json.at("step"),
+        .world_size = json.at("world_size"),
+        .steps_per_epoch = json.at("steps_per_epoch"),
+        .images_per_step = json.value("images_per_step", std::int64_t{0}),  // newer than the others
+        .mode = json.at("mode"),
+        .ratio = json.at("ratio"),
+        .slice_ratio = json.at("slice_ratio"),
+        .products_ratio = json.value("products_ratio", 1.0),  // newer than the others
+        .settles = json.at("settles"),
+        .top1 = json.at("top1"),
+        .best_top1 = json.at("best_top1"),
+        .options = json.at("options")};
+    manifest.require_ranges(where);
+    return manifest;
   } catch (const nlohmann::json::exception& problem) {
     throw Error(ErrorKind::input, concat(where, ": its manifest can't be read: ", problem.what()));
   }
+}
+
+/// What is counted with, or memory taken for, before tensors are compared with it.
+void Manifest::require_ranges(const std::string& where) const {
+  const auto in_range = [&](const char* name, std::int64_t value, std::int64_t least, std::int64_t most) {
+    if (value < least || value > most) {
+      throw Error(ErrorKind::input, concat(where, ": its manifest has ", name, " = ", value,
+                                           ", expected at least ", least, " and at most ", most));
+    }
+  };
+  constexpr std::int64_t kMany = 10'000'000;
+  constexpr std::int64_t kMostSteps = std::int64_t{1} << 50;
+  in_range("in_channels", in_channels, 1, 4096);
+  in_range("num_classes", num_classes, 1, kMany);
+  in_range("world_size", world_size, 1, kMany);
+  in_range("step", step, 0, kMostSteps);
+  in_range("steps_per_epoch", steps_per_epoch, 0, kMostSteps);
+  in_range("images_per_step", images_per_step, 0, kMostSteps);
 }
 
 Layout Manifest::layout() const {
@@ -141,6 +168,7 @@ LoadedNetwork::LoadedNetwork(Manifest saved, at::Device device)
 std::unique_ptr<LoadedNetwork> load_network(const std::filesystem::path& path, at::Device device) {
   const Checkpoint checkpoint = load_checkpoint(path);
   const std::string where = path.string();
+  require_parameters(checkpoint.manifest.layout(), checkpoint.weights, where);  // before memory is taken
   auto loaded = std::make_unique<LoadedNetwork>(checkpoint.manifest, device);
   loaded->recalibrated = !checkpoint.recalibrated.empty();
   Network& network = loaded->network;
@@ -220,8 +248,8 @@ std::optional<std::filesystem::path> CheckpointFolder::newest_valid(
     try {
       (void)load_checkpoint(path);
       return path;
-    } catch (const Error& problem) {
-      on_damaged(problem.what());
+    } catch (const std::exception& problem) {
+      on_damaged(concat(path.string(), ": ", problem.what()));
     }
   }
   return std::nullopt;

@@ -28,19 +28,23 @@ struct Manifest {
   std::int64_t step = 0;  ///< steps done
   int world_size = 1;
   std::int64_t steps_per_epoch = 0;
-  std::string mode = "compact";  ///< of the last step
-  double ratio = 1;              ///< of the plan in force
-  double slice_ratio = 1;        ///< of the slices in force, in mode feedback
-  double products_ratio = 1;     ///< of the last step in mode approximate
-  bool settles = true;           ///< whether its sampler's sets come to rest
-  double top1 = -1;              ///< of the network that --eval-network auto means; -1: not evaluated
-  double best_top1 = -1;         ///< of the run so far
-  std::string options;           ///< config.toml's text
+  std::int64_t images_per_step = 0;  ///< of all workers; 0: an earlier version, which did not say
+  std::string mode = "compact";      ///< of the last step
+  double ratio = 1;                  ///< of the plan in force
+  double slice_ratio = 1;            ///< of the slices in force, in mode feedback
+  double products_ratio = 1;         ///< of the last step in mode approximate
+  bool settles = true;               ///< whether its sampler's sets come to rest
+  double top1 = -1;                  ///< of the network that --eval-network auto means; -1: not evaluated
+  double best_top1 = -1;             ///< of the run so far
+  std::string options;               ///< config.toml's text
 
   [[nodiscard]] nlohmann::ordered_json to_json() const;
   /// Throws Error(input) naming `where` and the key that is missing or of another type.
   [[nodiscard]] static Manifest from_json(const std::string& text, const std::string& where);
   [[nodiscard]] Layout layout() const;
+
+ private:
+  void require_ranges(const std::string& where) const;
 };
 
 /// A network at rest: all that is needed to go on, to evaluate, or to export.

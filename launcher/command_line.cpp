@@ -165,6 +165,15 @@ void add_train_options(CLI::App& app, TrainOptions& o) {
       ->group("Network and sampling");
   add_step_options(app, o.step);
   constexpr const char* kRun = "Run";
+  app.add_option(
+         "--on-nonfinite", o.on_nonfinite,
+         "A loss that is no number, on any worker: stop ends the run; skip leaves that step out on all "
+         "workers, a few in a row at most")
+      ->group(kRun);
+  app.add_option("--global-batch-size", o.global_batch_size,
+                 "Images of a step on all workers, the same for any number of them; --batch-size is then the "
+                 "most that a worker computes at once. 0: --batch-size x --accumulate x workers")
+      ->group(kRun);
   app.add_option("--epochs", o.epochs, "Passes over the training images")->group(kRun);
   app.add_option("--steps", o.steps, "End after this many steps instead; 0: as the epochs take")->group(kRun);
   app.add_option("--warmup-epochs", o.warmup_epochs, "Epochs in which the learning rate rises from 0")
@@ -206,6 +215,11 @@ void add_train_options(CLI::App& app, TrainOptions& o) {
   app.add_option("--check-replicas-every", o.check_replicas_every,
                  "Steps between comparisons of all ranks' weights; 0: at checkpoints")
       ->group(kRun);
+  app.add_option("--inject", o.inject,
+                 "FAULT@rankN:PLACE,... breaks the run on purpose, as in kill@rank1:step7: see "
+                 "docs/reliability.md")
+      ->group("Tests");
+  app.add_flag("--allow-inject", o.allow_inject, "What --inject needs beside it")->group("Tests");
 }
 
 }  // namespace slicereduce

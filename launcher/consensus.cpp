@@ -9,6 +9,7 @@
 
 #include "core/digest.hpp"
 #include "core/text.hpp"
+#include "launcher/message_of.hpp"
 
 namespace slicereduce {
 
@@ -80,7 +81,7 @@ void together(Communicator& communicator, const std::function<void()>& work) {
   } catch (const Error& error) {
     failure = concat(static_cast<int>(error.kind()), " ", error.what());
   } catch (const std::exception& error) {
-    failure = concat(static_cast<int>(ErrorKind::io), " ", error.what());
+    failure = concat(static_cast<int>(ErrorKind::io), " ", message_of(error));
   }
   // A double is enough to tell whether there is anything to tell.
   std::array<double, 1> failed{failure.empty() ? 0.0 : 1.0};

@@ -27,8 +27,8 @@ void print_section(const std::string& name, const StateDict& tensors) {
 
 void print_weights(const StateDict& weights) {
   for (const auto& [name, tensor] : weights) {
-    std::cout << "  " << std::left << std::setw(36) << name << std::setw(20) << concat(tensor.sizes())
-              << "norm " << tensor.norm().item<double>() << '\n';
+    std::cout << "  " << std::left << std::setw(36) << printable(name) << std::setw(20)
+              << concat(tensor.sizes()) << "norm " << tensor.to(at::kDouble).norm().item<double>() << '\n';
   }
 }
 
@@ -47,7 +47,7 @@ ExitCode inspect(const std::string& file, bool json, bool tensors) {
         out[name][key] = tensor_json(tensor);
       }
     }
-    std::cout << out.dump(2) << '\n';
+    std::cout << out.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << '\n';
     return ExitCode::done;
   }
   const nlohmann::ordered_json manifest = checkpoint.manifest.to_json();

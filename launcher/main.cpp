@@ -3,6 +3,7 @@
 
 #include "core/error.hpp"
 #include "launcher/commands.hpp"
+#include "launcher/message_of.hpp"
 #include "launcher/version.hpp"
 
 namespace slicereduce {
@@ -37,7 +38,7 @@ int run(int argc, char** argv) {
     }
     return static_cast<int>(problem.exit_code());
   } catch (const std::exception& problem) {
-    std::cerr << "slicereduce: " << problem.what() << '\n';
+    std::cerr << "slicereduce: " << message_of(problem) << '\n';
     return static_cast<int>(ExitCode::failed);
   }
 }

@@ -3,6 +3,7 @@
 #include "comm/mpi_communicator.hpp"
 #include "launcher/commands.hpp"
 #include "launcher/consensus.hpp"
+#include "launcher/message_of.hpp"
 
 namespace slicereduce {
 
@@ -39,7 +40,7 @@ ExitCode on_all_ranks(Arguments arguments,
     }
     code = error.exit_code();
   } catch (const std::exception& error) {
-    log.error(error.what());
+    log.error(message_of(error));
     const auto* ours = dynamic_cast<const Error*>(&error);
     code = ours != nullptr ? ours->exit_code() : ExitCode::failed;
     if (session.world_size() > 1) {

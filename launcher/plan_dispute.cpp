@@ -3,6 +3,7 @@
 #include <cstring>
 #include <vector>
 
+#include "core/error.hpp"
 #include "core/text.hpp"
 
 namespace slicereduce {
@@ -20,6 +21,7 @@ class Reader {
   explicit Reader(std::span<const std::byte> bytes) : bytes_(bytes) {}
   template <typename T>
   std::vector<T> take(std::size_t count) {
+    require(count <= bytes_.size() / sizeof(T), "another rank's plan is shorter than it says");
     std::vector<T> values(count);
     std::memcpy(values.data(), bytes_.data(), count * sizeof(T));
     bytes_ = bytes_.subspan(count * sizeof(T));

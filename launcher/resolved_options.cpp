@@ -1,6 +1,8 @@
 #include "launcher/resolved_options.hpp"
 
 #include <CLI/CLI.hpp>
+#include <sstream>
+#include <string_view>
 
 #include "core/text.hpp"
 
@@ -24,6 +26,8 @@ std::string value_of(const CLI::Option& option) {
   }
   return list;
 }
+
+constexpr std::string_view kIs = " = ";
 
 bool is_bare(const std::string& value) {
   const bool number = !value.empty() && value.find_first_not_of("0123456789.-+e") == std::string::npos;
@@ -55,7 +59,7 @@ std::string config_text(const CLI::App& command) {
   std::string text = concat("[", command.get_name(), "]\n");
   for (const auto& [option, value] : resolved_options(command)) {
     if (!value.empty()) {
-      text += concat(option.substr(2), " = ", is_bare(value) ? value : concat('"', value, '"'), "\n");
+      text += concat(option.substr(2), kIs, is_bare(value) ? value : concat('"', value, '"'), "\n");
     }
   }
   return text;
@@ -70,13 +74,25 @@ void set_options(CLI::App& command, const std::map<std::string, std::string>& va
   }
 }
 
+/// By hand: CLI11's reader of TOML, which a checkpoint's text would meet unasked, takes memory with the
+/// square of a section's dots.
 std::map<std::string, std::string> options_of_config(const std::string& text, const std::string& command) {
-  std::istringstream stream(text);
+  std::istringstream lines(text);
   std::map<std::string, std::string> options;
-  for (const CLI::ConfigItem& item : CLI::ConfigTOML().from_config(stream)) {
-    if (item.parents == std::vector<std::string>{command} && item.inputs.size() == 1) {
-      options.emplace("--" + item.name, item.inputs.front());
+  std::string line;
+  if (!std::getline(lines, line) || line != concat('[', command, ']')) {
+    return options;
+  }
+  while (std::getline(lines, line)) {
+    const std::size_t at = line.find(kIs);
+    if (at == std::string::npos) {
+      continue;
     }
+    std::string value = line.substr(at + kIs.size());
+    if (value.size() >= 2 && value.front() == '"' && value.back() == '"') {
+      value = value.substr(1, value.size() - 2);
+    }
+    options.emplace("--" + line.substr(0, at), value);
   }
   return options;
 }

@@ -37,6 +37,8 @@ double RunReport::Interval::seconds() const {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
 }
 
+double RunReport::Interval::mean_loss() const { return loss / static_cast<double>(steps - skipped); }
+
 RunReport::RunReport(const RunDirectory& directory, Log log, std::int64_t steps_done,
                      std::int64_t total_steps, std::int64_t log_every, std::int64_t dense_bytes,
                      std::function<double()> flops_of_image, const std::string& progress)
@@ -55,7 +57,11 @@ RunReport::RunReport(const RunDirectory& directory, Log log, std::int64_t steps_
 void RunReport::step(const StepRecord& record) {
   interval_.steps += 1;
   interval_.images += record.global_images;
-  interval_.loss += record.result.loss;
+  if (record.result.finite) {
+    interval_.loss += record.result.loss;
+  } else {
+    interval_.skipped += 1;
+  }
   interval_.data_ms += record.data_ms;
   interval_.plan_ms += record.plan_ms;
   interval_.last = record;
@@ -69,7 +75,7 @@ void RunReport::step(const StepRecord& record) {
   wire_bytes_ += static_cast<double>(record.result.wire_bytes);
   progress_.update({.step = record.step,
                     .total_steps = total_steps_,
-                    .loss = interval_.loss / static_cast<double>(interval_.steps),
+                    .loss = interval_.mean_loss(),
                     .images_per_s = static_cast<double>(interval_.images) / interval_.seconds(),
                     .wire_bytes = wire_bytes_});
   if (record.step % log_every_ == 0 || record.step == total_steps_) {
@@ -84,7 +90,7 @@ void RunReport::finish_interval() {
   const StepRecord& record = interval_.last;
   const auto steps = static_cast<double>(interval_.steps);
   const double images_per_s = static_cast<double>(interval_.images) / interval_.seconds();
-  const double loss = interval_.loss / steps;
+  const double loss = interval_.mean_loss();
   const StepTimes& sum = interval_.times;
   const double step_ms = (interval_.data_ms + interval_.plan_ms + sum.gather_ms + sum.forward_ms +
                           sum.backward_ms + sum.exposed_comm_ms + sum.optimizer_ms) /
@@ -92,6 +98,7 @@ void RunReport::finish_interval() {
   write({{"step", record.step},
          {"epoch", record.epoch},
          {"loss", loss},
+         {"skipped_steps", interval_.skipped},
          {"lr", record.lr},
          {"sample_ratio", record.sample_ratio},
          {"images_per_s", images_per_s},

@@ -51,14 +51,17 @@ class RunReport {
   /// Since the last logged step: metrics.jsonl has means over it, so that no step goes unseen.
   struct Interval {
     std::int64_t steps = 0;
+    std::int64_t skipped = 0;  ///< of them, by --on-nonfinite skip
     std::int64_t images = 0;
-    double loss = 0;
+    double loss = 0;  ///< the sum of the others'
     double data_ms = 0;
     double plan_ms = 0;
     StepTimes times;
     StepRecord last;
     std::chrono::steady_clock::time_point began = std::chrono::steady_clock::now();
     [[nodiscard]] double seconds() const;
+    /// Not a number where all were skipped.
+    [[nodiscard]] double mean_loss() const;
   };
 
   void write(const nlohmann::ordered_json& line);

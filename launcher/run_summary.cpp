@@ -27,7 +27,7 @@ nlohmann::ordered_json run_summary(const TrainOptions& options, int world_size, 
   const std::int64_t dense_bytes = 4 * cost.dense_numel;
   // Forward once, backward twice, over the global batch.
   const auto per_step = [&](std::int64_t flops) {
-    return kForwardPassesOfAStep * static_cast<double>(flops * options.step.images() * world_size);
+    return kForwardPassesOfAStep * static_cast<double>(flops * options.images_per_step(world_size));
   };
   const auto& result = outcome.result_is_sampled ? outcome.sampled : outcome.dense;
   return {{"arch", options.network.arch},

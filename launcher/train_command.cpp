@@ -19,6 +19,7 @@
 #include "launcher/commands.hpp"
 #include "launcher/consensus.hpp"
 #include "launcher/link_probe.hpp"
+#include "launcher/message_of.hpp"
 #include "launcher/resolved_options.hpp"
 #include "launcher/trainer.hpp"
 #include "launcher/version.hpp"
@@ -99,6 +100,7 @@ void settle_levels(CLI::App& command, const TrainOptions& options, const ChosenO
                    RunRequest& request, MpiCommunicator& communicator) {
   const auto timeout = reducer_config(options.network, options.step).timeout;
   const bool stays = options.step.hierarchy == "auto" && saved.contains("--hierarchy");
+  together(communicator, [&] { validate_hierarchy(stays ? saved.at("--hierarchy") : "auto"); });
   const HierarchyChoice choice =
       settle_hierarchy(communicator, stays ? saved.at("--hierarchy") : options.step.hierarchy, timeout);
   set_options(command, {{"--hierarchy", choice.value}});
@@ -115,12 +117,14 @@ void settle_mode(CLI::App& command, const TrainOptions& options, const ChosenOpt
     const InputShape input{.channels = request.data.train->channels(),
                            .size = request.data.transform.image_size,
                            .classes = request.data.train->num_classes()};
-    choice = choose_mode(options, input, request.device, communicator, log);
+    TrainOptions timed = options;
+    timed.step = options.step_of_worker(communicator.world_size());
+    choice = choose_mode(timed, input, request.device, communicator, log);
   } else {
     together(communicator, [&] { choice = choice_of(saved, options); });
   }
-  set_options(command, choice.options);
   together(communicator, [&] {  // with what a resumed run brings
+    set_options(command, choice.options);
     options.validate();
     options.require_world(communicator.world_size());
   });
@@ -171,6 +175,7 @@ ExitCode train_watched(CLI::App& command, TrainOptions& options, const MpiSessio
   if (!options.chooses_mode()) {
     request.notes.push_back(concat("reduce=", options.step.reduce));
   }
+  request.faults.strike(request.activity->beat());
   // Before a seed or a file is chosen by options that may differ.
   require_same_options(command, communicator);
 
@@ -221,7 +226,19 @@ ExitCode train(CLI::App& command, TrainOptions& options, const MpiSession& sessi
   const std::shared_ptr<Activity> activity = request.activity;
   const Watchdog watchdog(session.world(), communicator, *activity, timeout, end_all(session, log));
   const Explaining explaining(session, communicator, watchdog, log);
-  return train_watched(command, options, session, communicator, log, std::move(request));
+  request.faults = InjectedFaults(options.inject, communicator.rank(), log);
+  try {
+    return train_watched(command, options, session, communicator, log, std::move(request));
+  } catch (const SharedError&) {
+    throw;
+  } catch (const std::exception& problem) {  // of this rank alone
+    if (communicator.world_size() == 1) {
+      throw;
+    }
+    const auto* ours = dynamic_cast<const Error*>(&problem);
+    throw Error(ours != nullptr ? ours->kind() : ErrorKind::io,
+                concat(watchdog.describe_self(), ": ", message_of(problem)));
+  }
 }
 
 }  // namespace

@@ -10,6 +10,8 @@
 #include "core/device.hpp"
 #include "core/error.hpp"
 #include "core/text.hpp"
+#include "launcher/injected_faults.hpp"
+#include "launcher/parts.hpp"
 
 namespace slicereduce {
 
@@ -201,6 +203,13 @@ void TrainOptions::validate() const {
   step.validate();
   reducer_config(network, step).validate();
   one_of(dataset, {"auto", "imagefolder", "cifar10", "mnist"}, "--dataset");
+  between(static_cast<double>(global_batch_size), 0, 1e12, "global_batch_size", "--global-batch-size");
+  if (global_batch_size > 0 && step.accumulate != 1) {
+    refuse(concat("accumulate = ", step.accumulate,
+                  " beside --global-batch-size, which says how many images a "
+                  "worker accumulates"),
+           "1", "--accumulate");
+  }
   at_least(static_cast<double>(image_size), 0, "image_size", "--image-size");
   between(workers, 0, 1024, "workers", "--workers");
   between(static_cast<double>(epochs), 1, 1e6, "epochs", "--epochs");
@@ -227,6 +236,10 @@ void TrainOptions::validate() const {
   validate_sampled();
   validate_together();
   one_of(on_disagreement, {"error", "broadcast"}, "--on-disagreement");
+  one_of(on_nonfinite, {"stop", "skip"}, "--on-nonfinite");
+  if (!parse_faults(inject).empty() && !allow_inject) {
+    refuse("--inject breaks the run on purpose", "--allow-inject beside it", "--inject");
+  }
   one_of(progress, {"auto", "bar", "lines"}, "--progress");
   one_of(eval_network, {"auto", "sampled", "dense", "both"}, "--eval-network");
   at_least(static_cast<double>(recalibrate_batches), 0, "recalibrate_batches", "--recalibrate-batches");
@@ -319,11 +332,32 @@ void TrainOptions::validate_together() const {
 }
 
 void TrainOptions::require_world(int world_size) const {
+  for (const Fault& fault : parse_faults(inject)) {
+    if (fault.rank >= world_size) {
+      refuse(concat("'rank", fault.rank, " of ", world_size, "'"), concat("ranks below ", world_size),
+             "--inject");
+    }
+  }
   if (!chooses_mode() && uses(Mode::approximate) && step.reduce == "slices" && world_size > 1) {
     refuse(concat("mode approximate chooses by activations, which the ", world_size,
                   " workers do not share: their gradients have no slices in common"),
            "dense or powersgd, or one worker", "--reduce");
   }
+}
+
+std::int64_t TrainOptions::images_per_step(int world_size) const {
+  return global_batch_size > 0 ? global_batch_size : step.images() * world_size;
+}
+
+StepOptions TrainOptions::step_of_worker(int world_size) const {
+  StepOptions own = step;
+  if (global_batch_size > 0) {
+    const std::int64_t share = (global_batch_size + world_size - 1) / world_size;
+    const auto parts = even_parts(share, step.batch_size);
+    own.batch_size = parts.back().size;  // the largest
+    own.accumulate = static_cast<std::int64_t>(parts.size());
+  }
+  return own;
 }
 
 Mode TrainOptions::mode_at(double epoch) const {

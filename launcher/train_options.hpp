@@ -92,8 +92,9 @@ struct TrainOptions {
   StepOptions step;
   std::string data;
   std::string dataset = "auto";
-  std::int64_t image_size = 0;  ///< 0: the dataset's own, 224 for photographs
-  int workers = 1;              ///< loader threads
+  std::int64_t image_size = 0;         ///< 0: the dataset's own, 224 for photographs
+  int workers = 1;                     ///< loader threads
+  std::int64_t global_batch_size = 0;  ///< of all workers; 0: what each computes, times their number
   std::int64_t epochs = 90;
   std::int64_t steps = 0;  ///< 0: as the epochs take
   double warmup_epochs = 0;
@@ -118,6 +119,9 @@ struct TrainOptions {
   std::int64_t log_every = 10;
   std::string progress = "auto";
   std::int64_t check_replicas_every = 0;
+  std::string on_nonfinite = "stop";
+  std::string inject;  ///< faults on purpose, see parse_faults()
+  bool allow_inject = false;
 
   void validate() const;
   /// Throws Error(usage) for what so many workers can't do.
@@ -125,6 +129,10 @@ struct TrainOptions {
   /// --mode auto: the program chooses mode, wire, reduction and bucket size before the first step, and the
   /// options are then those that it chose. Only validate() knows of it besides.
   [[nodiscard]] bool chooses_mode() const { return network.mode == "auto"; }
+  /// Images of a step on all workers.
+  [[nodiscard]] std::int64_t images_per_step(int world_size) const;
+  /// How a worker runs a step, where --global-batch-size says how much of it there is.
+  [[nodiscard]] StepOptions step_of_worker(int world_size) const;
   /// As --mode-schedule and --mode have it.
   [[nodiscard]] Mode mode_at(double epoch) const;
   /// As --ratio-schedule, --sample-ratio and the mode have it.

@@ -1,6 +1,10 @@
 #include "launcher/trainer.hpp"
 
+#include <ATen/core/Tensor.h>
+
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "core/digest.hpp"
 #include "core/text.hpp"
@@ -20,6 +24,34 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+constexpr std::int64_t kMostLeftOut = 10;  // steps in a row
+
+constexpr const char* kDiverged =
+    ", so training has diverged. Try a smaller --lr, a longer --warmup-epochs, or --wire bf16 in place of "
+    "fp16. Checkpoints hold the weights from before";
+
+/// A small one, that no loss would show.
+void flip_a_bit(const at::Tensor& weights) {
+  constexpr int kOfTheFraction = 1 << 10;
+  at::Tensor number = weights.view(at::kInt);
+  while (number.dim() > 0) {
+    number = number.select(0, 0);
+  }
+  number.bitwise_xor_(kOfTheFraction);
+}
+
+/// Collective. "1", or "0, 1": the ranks; nothing where all are.
+std::string whose_is_not_finite(double own_loss, Communicator& communicator) {
+  const auto flags = allgather_texts(communicator, std::isfinite(own_loss) ? "" : "x");
+  std::string list;
+  for (std::size_t rank = 0; rank < flags.size(); ++rank) {
+    if (!flags[rank].empty()) {
+      list += concat(list.empty() ? "" : ", ", rank);
+    }
+  }
+  return list;
+}
+
 }  // namespace
 
 Trainer::Trainer(RunRequest request, Communicator& communicator, Log log)
@@ -36,8 +68,9 @@ Trainer::Trainer(RunRequest request, Communicator& communicator, Log log)
 }
 
 void Trainer::load() {
-  order_ = std::make_unique<EpochOrder>(data_.train->size(), options_.step.images(),
-                                        communicator_.world_size(), *options_.seed);
+  order_ =
+      std::make_unique<EpochOrder>(data_.train->size(), options_.images_per_step(communicator_.world_size()),
+                                   communicator_.world_size(), *options_.seed);
   schedule_ = std::make_unique<Schedule>(options_, order_->steps_per_epoch());
   state_ = std::make_unique<TrainingState>(options_, data_.train->channels(), data_.train->num_classes(),
                                            request_.device);
@@ -47,12 +80,7 @@ void Trainer::load() {
     state_->restore(checkpoint, request_.resume->string(), communicator_.rank(), communicator_.world_size());
     factors = tensors_by_slot(checkpoint.factors, state_->network.parameters().size());
     owes_evaluation_ = checkpoint.manifest.top1 < 0 && schedule_->ends_epoch(state_->steps_done);
-    if (checkpoint.manifest.steps_per_epoch != schedule_->steps_per_epoch()) {
-      throw Error(ErrorKind::usage,
-                  concat(request_.resume->string(), " was written with ", checkpoint.manifest.steps_per_epoch,
-                         " steps an epoch, this run has ", schedule_->steps_per_epoch(),
-                         ": resume with the same data, --batch-size and number of workers"));
-    }
+    require_same_steps(checkpoint.manifest);
   }
   reducer_ = make_reducer(communicator_, options_.network, options_.step, *options_.seed);
   if (!factors.empty()) {
@@ -63,6 +91,25 @@ void Trainer::load() {
   const LoaderConfig loading{.threads = options_.workers, .prefetch_batches = 4, .seed = *options_.seed};
   loader_ = std::make_unique<Loader>(*data_.train, data_.transform, loading);
   validation_loader_ = std::make_unique<Loader>(*data_.validation, data_.transform, loading);
+}
+
+/// Else images would be seen twice, and others never.
+void Trainer::require_same_steps(const Manifest& saved) const {
+  const std::int64_t images = options_.images_per_step(communicator_.world_size());
+  const std::string advice =
+      concat(": resume with the same data and --global-batch-size ",
+             saved.images_per_step > 0 ? std::to_string(saved.images_per_step) : "as it was");
+  if (saved.images_per_step > 0 && saved.images_per_step != images) {
+    throw Error(ErrorKind::usage,
+                concat(request_.resume->string(), " was written with ", saved.images_per_step,
+                       " images a step (", saved.world_size, " workers), this run has ", images, " (",
+                       communicator_.world_size(), " workers)", advice));
+  }
+  if (saved.steps_per_epoch != schedule_->steps_per_epoch()) {
+    throw Error(ErrorKind::usage,
+                concat(request_.resume->string(), " was written with ", saved.steps_per_epoch,
+                       " steps an epoch, this run has ", schedule_->steps_per_epoch(), advice));
+  }
 }
 
 void Trainer::open_run() {
@@ -133,10 +180,19 @@ ExitCode Trainer::run() {
   return ExitCode::done;
 }
 
+void Trainer::enter(Phase phase) {
+  request_.activity->enter(phase);
+  request_.faults.strike(request_.activity->beat());
+}
+
 void Trainer::train_step() {
   const auto started = Clock::now();
   const std::int64_t step = state_->steps_done;
   request_.activity->at_step(step + 1);
+  request_.faults.strike(request_.activity->beat());
+  if (request_.faults.spoils_weights(step + 1)) {
+    flip_a_bit(state_->network.parameters().front().value);
+  }
   StepRecord record{.step = step + 1, .epoch = schedule_->epoch(step), .lr = schedule_->lr(step)};
   const Batch batch = next_batch(record.data_ms);
   const auto planning = Clock::now();
@@ -144,8 +200,15 @@ void Trainer::train_step() {
   record.plan_ms = 1e3 * seconds_since(planning);
   record.sample_ratio = state_->ratio();
   record.global_images = batch.global_count;
+  if (options_.on_nonfinite == "skip") {
+    statistics_before_ = state_->network.statistics().clone();
+  }
   record.result = run_step(plans, batch, record.lr);
-  require_finite(record.result.finite, "loss, or its gradient,");
+  if (record.result.finite) {
+    left_out_ = 0;
+  } else {
+    settle_nonfinite(record.result.loss);
+  }
   stop_requested_ = record.result.stop_requested;
   state_->steps_done = step + 1;
   state_->recalibrated.reset();
@@ -174,8 +237,12 @@ MicrobatchSource Trainer::microbatches(const Batch& batch) const {
   const auto parts = even_parts(batch.labels.numel(), options_.step.batch_size);
   return {parts.size(), [this, parts, &batch](std::size_t part) {
             const auto& [first, size] = parts.at(part);
-            const at::Tensor images = batch.images.narrow(0, first, size).to(request_.device);
-            return Microbatch{.images = normalize(images, data_.normalization),
+            at::Tensor images =
+                normalize(batch.images.narrow(0, first, size).to(request_.device), data_.normalization);
+            if (request_.faults.spoils_images(state_->steps_done + 1)) {
+              images = at::full_like(images, std::numeric_limits<float>::quiet_NaN());
+            }
+            return Microbatch{.images = images,
                               .labels = batch.labels.narrow(0, first, size).to(request_.device),
                               .weight = static_cast<double>(size * communicator_.world_size()) /
                                         static_cast<double>(batch.global_count),
@@ -234,14 +301,24 @@ void Trainer::check_replicas() {
   }
 }
 
-/// The same on all ranks: they share gradients and weights. Before anything is written.
-void Trainer::require_finite(bool finite, const std::string& what) const {
-  if (!finite) {
-    throw SharedError(
-        ErrorKind::diverged,
-        concat("step ", request_.activity->beat().step, ": the ", what,
-               " has numbers that are not finite, so training has diverged. Try a smaller --lr, a longer "
-               "--warmup-epochs, or --wire bf16 in place of fp16. Checkpoints hold the weights from before"));
+/// What travelled is the same on all ranks, so that they all come here.
+void Trainer::settle_nonfinite(double own_loss) {
+  const std::string whose = whose_is_not_finite(own_loss, communicator_);
+  const std::string what =
+      concat("step ", state_->steps_done + 1, ": ",
+             whose.empty() ? "the gradient" : concat("the loss of rank ", whose), " is not finite");
+  if (options_.on_nonfinite == "stop" || ++left_out_ > kMostLeftOut) {
+    const std::string before =
+        left_out_ > 0 ? concat(", nor were the ", kMostLeftOut, " before it, which were skipped") : "";
+    throw SharedError(ErrorKind::diverged, concat(what, before, kDiverged));
+  }
+  state_->network.statistics() = *std::move(statistics_before_);
+  if (state_->memory) {
+    state_->memory->forget();
+  }
+  reducer_->remember({});
+  if (leads()) {
+    log_.warn(concat(what, ": skipped on all ranks (--on-nonfinite skip)"));
   }
 }
 
@@ -281,7 +358,7 @@ View Trainer::view() const {
 }
 
 void Trainer::evaluate_networks() {
-  request_.activity->enter(Phase::evaluating);
+  enter(Phase::evaluating);
   if (leads()) {
     report_->finish_interval();
   }
@@ -317,13 +394,17 @@ void Trainer::evaluate_networks() {
 }
 
 void Trainer::checkpoint(bool is_best) {
-  request_.activity->enter(Phase::saving);
+  enter(Phase::saving);
   average_statistics(state_->network.statistics(), communicator_);
   check_replicas();
-  require_finite(state_->network.is_finite(), "network");
+  if (!state_->network.is_finite()) {  // on all ranks: they hold the same
+    throw SharedError(ErrorKind::diverged, concat("after step ", state_->steps_done,
+                                                  ": the network's weights are not all finite", kDiverged));
+  }
   Manifest manifest{.version = kVersion, .seed = *options_.seed, .options = request_.config};
   manifest.image_size = data_.transform.image_size;
   manifest.steps_per_epoch = schedule_->steps_per_epoch();
+  manifest.images_per_step = options_.images_per_step(communicator_.world_size());
   if (evaluated_at_ == state_->steps_done && result()) {
     manifest.top1 = result()->top1;
   }

@@ -18,6 +18,7 @@
 #include "launcher/checkpoint_writer.hpp"
 #include "launcher/consensus.hpp"
 #include "launcher/evaluation.hpp"
+#include "launcher/injected_faults.hpp"
 #include "launcher/run_directory.hpp"
 #include "launcher/run_report.hpp"
 #include "launcher/schedule.hpp"
@@ -39,6 +40,7 @@ struct RunRequest {
   TrainingData data;                            ///< the same on all ranks
   at::Device device = at::kCPU;                 ///< of this rank
   std::shared_ptr<Activity> activity = std::make_shared<Activity>();  ///< is told what this rank is at
+  InjectedFaults faults;                                              ///< of this rank
   std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
 };
 
@@ -53,8 +55,12 @@ class Trainer {
   [[nodiscard]] ExitCode run();
 
  private:
+  /// Tells others what this rank is at.
+  void enter(Phase phase);
+
   // Start
   void load();
+  void require_same_steps(const Manifest& saved) const;
   void open_run();
 
   // Steps
@@ -65,7 +71,9 @@ class Trainer {
   [[nodiscard]] StepResult run_step(const StepPlans& plans, const Batch& batch, double lr);
   void settle_dispute();
   void check_replicas();
-  void require_finite(bool finite, const std::string& what) const;
+  /// Collective. A loss or a gradient that is no number, in a step that changed no weight: ends the run, or
+  /// goes on as if the step had never been.
+  void settle_nonfinite(double own_loss);
 
   // Between epochs
   void finish_epoch();
@@ -104,8 +112,10 @@ class Trainer {
 
   std::int64_t loader_epoch_ = -1;  // where the training loader is; -1: nowhere
   bool stop_requested_ = false;
-  std::int64_t images_ = 0;   // trained on by all ranks since then
-  double train_seconds_ = 0;  // likewise
+  std::int64_t left_out_ = 0;                        // steps in a row, by --on-nonfinite skip
+  std::optional<NormStatistics> statistics_before_;  // of the step, likewise
+  std::int64_t images_ = 0;                          // trained on by all ranks since then
+  double train_seconds_ = 0;                         // likewise
   std::int64_t wire_bytes_per_step_ = 0;
   std::optional<Accuracy> sampled_;  // of the last evaluation
   std::optional<Accuracy> dense_;

@@ -78,6 +78,11 @@ Watchdog::~Watchdog() {
   }
 }
 
+std::string Watchdog::describe_self() const {
+  const int self = communicator_.rank();
+  return concat("rank ", self, " on ", roster_->host(self), ", ", describe(own_beat()));
+}
+
 std::string Watchdog::whom_they_wait_for() const {
   const std::lock_guard lock(mutex_);
   const int self = communicator_.rank();

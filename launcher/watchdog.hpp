@@ -37,6 +37,8 @@ class Watchdog {
   Watchdog(Watchdog&&) = delete;
   Watchdog& operator=(Watchdog&&) = delete;
 
+  /// "rank 1 on node7, step 7, training for 0 s": this rank.
+  [[nodiscard]] std::string describe_self() const;
   /// "; they wait for rank 3 on node7, ...", as far as this rank can tell; else nothing.
   [[nodiscard]] std::string whom_they_wait_for() const;
 

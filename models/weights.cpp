@@ -60,7 +60,7 @@ class Shelf {
 
   void require_empty() const {
     if (!tensors_.empty()) {
-      throw Error(ErrorKind::input, concat(where_, " has a tensor '", tensors_.begin()->first,
+      throw Error(ErrorKind::input, concat(where_, " has a tensor '", printable(tensors_.begin()->first),
                                            "' that this network lacks: is it of another architecture?"));
     }
   }
@@ -96,6 +96,20 @@ void plan_statistics(Copies& copies, const Layout& layout, const NormStatistics&
 
 at::Tensor indices_of(const ChannelSet& set) {
   return at::from_blob(const_cast<std::int32_t*>(set.kept.data()), {set.size()}, at::kInt).to(at::kLong);
+}
+
+/// What can't be channels comes to a set that its check() refuses.
+std::vector<std::int32_t> channels_of(const at::Tensor& kept, std::int64_t channels) {
+  if (kept.numel() > channels) {
+    return {};
+  }
+  const at::Tensor indices = kept.flatten().to(at::kLong).contiguous();
+  const std::span numbers(indices.const_data_ptr<std::int64_t>(), static_cast<std::size_t>(indices.numel()));
+  std::vector<std::int32_t> found;
+  for (const std::int64_t number : numbers) {
+    found.push_back(number >= 0 && number < channels ? static_cast<std::int32_t>(number) : -1);
+  }
+  return found;
 }
 
 at::Tensor kept_of(const at::Tensor& vector, const Plan& plan, std::optional<std::size_t> site) {
@@ -150,6 +164,13 @@ StateDict sampled_state(const Network& network, const Plan& plan, const NormStat
     state.emplace_back(name, tensor);
   }
   return state;
+}
+
+void require_parameters(const Layout& layout, const StateDict& state, std::string_view where) {
+  Shelf shelf(state, where);
+  for (const auto& parameter : layout.parameters) {
+    (void)shelf.take(parameter.name, parameter.sizes);
+  }
 }
 
 void load_network_state(Network& network, const StateDict& state, std::string_view where) {
@@ -224,12 +245,10 @@ Plan plan_from_state(std::span<const Site> sites, const StateDict& state, std::s
   for (std::size_t s = 0; s < sites.size(); ++s) {
     ChannelSet& set = plan.sets[s];
     if (const at::Tensor* kept = find_tensor(state, kChannels + sites[s].name)) {
-      const at::Tensor indices = kept->to(at::kLong).contiguous();
-      set.kept.assign(indices.const_data_ptr<std::int64_t>(),
-                      indices.const_data_ptr<std::int64_t>() + indices.numel());
+      set.kept = channels_of(*kept, sites[s].channels);
     }
     if (const at::Tensor* scale = find_tensor(state, kScale + sites[s].name)) {
-      const at::Tensor values = scale->to(at::kFloat).contiguous();
+      const at::Tensor values = scale->flatten().to(at::kFloat).contiguous();
       set.scale.assign(values.const_data_ptr<float>(), values.const_data_ptr<float>() + values.numel());
     }
     try {

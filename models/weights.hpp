@@ -19,6 +19,9 @@ namespace slicereduce {
 [[nodiscard]] StateDict sampled_state(const Network& network, const Plan& plan,
                                       const NormStatistics& statistics, std::int64_t steps);
 
+/// That `state` holds what a network of this layout has. Throws Error(input) naming `where` and the tensor.
+void require_parameters(const Layout& layout, const StateDict& state, std::string_view where);
+
 /// Takes every parameter and statistic from `state`. Throws Error(input) naming `where` (the file) and
 /// what is missing, superfluous, or of another shape; nothing is changed then.
 void load_network_state(Network& network, const StateDict& state, std::string_view where);

@@ -117,6 +117,11 @@ at::Tensor& ErrorFeedback::dense(std::size_t parameter, const ParameterShape& sh
   return owed;
 }
 
+void ErrorFeedback::forget() {
+  owed_.assign(owed_.size(), {});
+  returned_.assign(returned_.size(), {});
+}
+
 std::span<at::Tensor> ErrorFeedback::owed() {
   for (std::size_t p = 0; p < returned_.size(); ++p) {
     settle(p);

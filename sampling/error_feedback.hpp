@@ -38,6 +38,9 @@ class ErrorFeedback {
   void give_back(std::size_t parameter, const ParameterShape& shape, const PlacedPlan& placed,
                  const at::Tensor& unsent, const Gradient& sent = {});
 
+  /// Owes nothing any more: after a gradient that was none.
+  void forget();
+
   /// By parameter: fp32, dense, in memory order; undefined where nothing was ever owed.
   [[nodiscard]] std::span<at::Tensor> owed();
 

@@ -118,6 +118,9 @@ void Planner::adopt(PlannerState state) {
   for (std::size_t site = 0; site < state.waiting.size(); ++site) {
     require(state.waiting[site].size() == state_.waiting[site].size(), "a plan of other sites");
   }
+  for (std::size_t site = 0; site < sites_.size(); ++site) {
+    require(state.plan.sets[site].channels == sites_[site].channels, "a plan of wider or narrower sites");
+  }
   state_ = std::move(state);
 }
 

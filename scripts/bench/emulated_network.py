@@ -208,6 +208,13 @@ class EmulatedNetwork:
         self._run(*where, "ip", "link", "set", device, "gso_max_size", str(packet))
         self._run(*where, "tc", "qdisc", "add", "dev", device, "root", *bucket)
 
+    def cut(self, host: str) -> None:
+        """Its link carries nothing any more, and says so to nobody: the other end stays up."""
+        self._run("ip", "link", "set", host, "nomaster")
+
+    def mend(self, host: str) -> None:
+        self._run("ip", "link", "set", host, "master", "bridge")
+
     def _inside(self, command: list[str]) -> list[str]:
         """The command line that runs `command` in the namespaces of the keeper."""
         keeper = self.keeper.pid

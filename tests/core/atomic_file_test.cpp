@@ -1,6 +1,7 @@
 #include "core/atomic_file.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <fstream>
 #include <string>
@@ -43,6 +44,21 @@ TEST_F(AtomicFile, FailureKeepsTheOldContent) {
 TEST_F(AtomicFile, ReadingWhatIsNotAFileIsAnError) {
   EXPECT_THROW((void)read_whole(folder_ / "missing"), Error);
   EXPECT_THROW((void)read_whole(folder_), Error);
+  const auto pipe = folder_ / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_THROW((void)read_whole(pipe), Error);  // and does not wait for a writer
+}
+
+TEST_F(AtomicFile, WhatCanNotFitIntoMemoryIsAnErrorThatNamesIt) {
+  const auto sparse = folder_ / "sparse";
+  std::ofstream(sparse).close();
+  std::filesystem::resize_file(sparse, std::uintmax_t{1} << 43);  // of no blocks
+  try {
+    (void)read_whole(sparse);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find(sparse.string()), std::string::npos) << error.what();
+  }
 }
 
 }  // namespace

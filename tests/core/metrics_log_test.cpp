@@ -81,10 +81,14 @@ TEST_F(MetricsLogFile, AFileOfAnotherKindIsLeftAlone) {
   EXPECT_EQ(content(), notes);
 }
 
-TEST_F(MetricsLogFile, AFullDiskIsAnError) {
-  MetricsLog full("/dev/full");
-  EXPECT_THROW(full.write({{"step", 1}}), Error);
+TEST_F(MetricsLogFile, WhatIsNoFileIsRefusedAndALinkNotFollowed) {
+  EXPECT_THROW(MetricsLog("/dev/full"), Error);
   EXPECT_THROW(MetricsLog(folder_ / "missing" / "metrics.jsonl"), Error);
+  const auto notes = folder_ / "notes";
+  std::ofstream(notes) << "of somebody else";
+  std::filesystem::create_symlink(notes, path_);
+  EXPECT_THROW((void)MetricsLog::resume(path_, 5), Error);
+  EXPECT_EQ(std::filesystem::file_size(notes), 16U);
 }
 
 /// As far as files of this process may grow: what a full disk does, without one.

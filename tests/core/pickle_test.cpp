@@ -179,6 +179,16 @@ TEST(Pickle, RefusesWhatIsMalformed) {
   EXPECT_NE(refusal(raw("\x80\x02N")), "(accepted)");
 }
 
+TEST(Pickle, TakesNoMoreMemoryThanItsFileIsWorth) {
+  EXPECT_NE(refusal(protocol2(raw("]r\xff\xff\xff\x7f"))).find("out of order"), std::string::npos);
+  EXPECT_NE(refusal(protocol2(std::string(17 << 20, 'N'))).find("16 MiB"), std::string::npos);
+  std::string sizes;
+  for (int i = 0; i < 9; ++i) {
+    sizes += int64(1);
+  }
+  EXPECT_NE(refusal(tensor(1, 0, sizes, sizes)).find("impossible number of sizes"), std::string::npos);
+}
+
 TEST(Pickle, NestingAndCyclesDoNoHarm) {
   constexpr int kDepth = 1'000'000;
   EXPECT_EQ(refusal(protocol2(std::string(kDepth, ']') + std::string(kDepth - 1, 'a'))), "(accepted)");

@@ -1,14 +1,18 @@
 #include "core/state_dict.hpp"
 
 #include <ATen/ATen.h>
+#include <caffe2/serialize/inline_container.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <random>
 #include <string>
 
 #include "core/atomic_file.hpp"
 #include "core/error.hpp"
+#include "core/text.hpp"
+#include "tests/support/expect_error.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace slicereduce {
@@ -142,6 +146,58 @@ TEST_F(StateDictFile, DamageGivesAnErrorOrOtherNumbers) {
     try_to_read({whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(random() % whole.size())});
   }
   EXPECT_EQ(refused - refused_before, kCuts);
+}
+
+/// An archive as torch.save lays it out, with a pickle of ours and one record of tensors' bytes.
+void write_archive(const std::filesystem::path& path, const std::string& pickle,
+                   const std::vector<float>& numbers) {
+  caffe2::serialize::PyTorchStreamWriter writer(path.string());
+  writer.writeRecord("data.pkl", pickle.data(), pickle.size());
+  writer.writeRecord("byteorder", "little", 6);
+  writer.writeRecord("data/0", numbers.data(), numbers.size() * sizeof(float));
+  writer.writeEndOfFile();
+}
+
+template <typename T>
+std::string little_endian(T value) {
+  return {reinterpret_cast<const char*>(&value), sizeof(T)};
+}
+std::string pickled(const std::string& text) {
+  return concat('X', little_endian(static_cast<std::uint32_t>(text.size())), text);
+}
+std::string pickled(std::int64_t number) { return concat("\x8a\x08", little_endian(number)); }
+
+/// A vector of `size` numbers, each `stride` behind the last, of a storage of `numel`.
+std::string pickled_vector(std::int64_t numel, std::int64_t size, std::int64_t stride) {
+  return concat("ctorch._utils\n_rebuild_tensor_v2\n((", pickled("storage"), "ctorch\nFloatStorage\n",
+                pickled("0"), pickled("cpu"), pickled(numel), "tQ", pickled(0), pickled(size), '\x85',
+                pickled(stride), "\x85\x89", "ccollections\nOrderedDict\n)RtR");
+}
+
+TEST_F(StateDictFile, ASmallFileDoesNotComeToMuchMemory) {
+  const auto refused = [&](const std::string& items, std::size_t numel) {
+    write_archive(path_, concat("\x80\x02}(", items, "u."), std::vector<float>(numel));
+    testing::expect_error_from([&] { (void)read_state_dict(path_); }, ErrorKind::input, "beyond measure");
+  };
+  constexpr std::int64_t kNumel = 100'000;
+  std::string names = concat(pickled("first"), pickled_vector(kNumel, kNumel, 1), 'q', '\0');
+  for (int i = 0; i < 1'000; ++i) {
+    names += concat(pickled(concat("also", i)), 'h', '\0');
+  }
+  refused(names, kNumel);  // 400 MB of 0.4
+  refused(concat(pickled("one"), pickled_vector(1, std::int64_t{1} << 31, 0)), 1);
+}
+
+TEST_F(StateDictFile, ACompressedRecordIsRefusedBeforeItIsRead) {
+  write_state_dict(path_, {{"w", at::ones({4})}});
+  auto bytes = read_whole(path_);
+  const std::string entry = "PK\1\2";
+  const auto* begin = reinterpret_cast<const std::byte*>(entry.data());
+  const auto first = std::search(bytes.begin(), bytes.end(), begin, begin + entry.size());
+  ASSERT_NE(first, bytes.end());
+  *(first + 10) = std::byte{8};  // the method: deflate
+  write_atomically(path_, bytes);
+  testing::expect_error_from([&] { (void)read_state_dict(path_); }, ErrorKind::input, "compressed record");
 }
 
 TEST(StateDict, LookUpNamesWhatIsMissing) {

@@ -22,7 +22,7 @@ HELP_OPTION = re.compile(
 OPTION = re.compile(r"`(--[a-z][a-z-]*)`")
 # Groups of options that several commands share, documented once.
 SHARED = {"plan": ["Network and sampling"], "bench step": ["Network and sampling", "Step"]}
-TRAIN = ["Data", "Network and sampling", "Step", "Run"]
+TRAIN = ["Data", "Network and sampling", "Step", "Run", "Tests"]
 COMMANDS = ["train", "eval", "plan", "bench allreduce", "bench step", "inspect", "export"]
 
 

@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
+#include <span>
 
 #include "core/error.hpp"
 #include "tests/imagenet/dataset_files.hpp"
@@ -133,6 +135,31 @@ TEST(Decode, AHeaderThatAnnouncesTooManyPixelsIsRefused) {
     }
   }
   expect_decoding_error(file, "2^28 pixels");
+}
+
+/// As chunks of a PNG have it (its specification, annex D).
+std::uint32_t crc32(std::span<const std::uint8_t> bytes) {
+  std::uint32_t crc = ~0U;
+  for (const std::uint8_t byte : bytes) {
+    crc ^= byte;
+    for (int bit = 0; bit < 8; ++bit) {
+      crc = (crc >> 1) ^ ((crc & 1) != 0 ? 0xEDB88320U : 0U);
+    }
+  }
+  return ~crc;
+}
+
+TEST(Decode, AHeaderThatAnnouncesMoreThanItsFileCanHoldIsRefused) {
+  Bytes file = png(smooth_image(16, 16, 3));
+  // Behind the signature: the first chunk's length (4), name (4), width (4), height (4), 5 more, checksum
+  // (4).
+  file.at(16 + 2) = 0x20;
+  file.at(20 + 2) = 0x20;
+  const std::uint32_t crc = crc32(std::span(file).subspan(12, 17));
+  for (std::size_t i = 0; i < 4; ++i) {
+    file.at(29 + i) = static_cast<std::uint8_t>(crc >> (24 - 8 * i));
+  }
+  expect_decoding_error(file, "8208x8208 pixels, more than its");
 }
 
 TEST(Decode, OtherFormatsAreNamedAsSuch) {

@@ -39,12 +39,12 @@ std::vector<std::int64_t> counting(std::int64_t size) {
   return numbers;
 }
 
-using Sizes = std::tuple<std::int64_t, std::int64_t, int>;  // dataset, batch of a rank, world
+using Sizes = std::tuple<std::int64_t, std::int64_t, int>;  // dataset, global batch, world
 class EpochOrderOf : public ::testing::TestWithParam<Sizes> {};
 
 TEST_P(EpochOrderOf, EveryImageComesOnceAnEpoch) {
-  const auto [size, batch_size, world_size] = GetParam();
-  EpochOrder order(size, batch_size, world_size, 11);
+  const auto [size, global_batch_size, world_size] = GetParam();
+  EpochOrder order(size, global_batch_size, world_size, 11);
   for (const std::int64_t epoch : {0, 1, 2}) {
     auto all = epoch_of_all_ranks(order, epoch, world_size);
     std::sort(all.begin(), all.end());
@@ -53,9 +53,8 @@ TEST_P(EpochOrderOf, EveryImageComesOnceAnEpoch) {
 }
 
 TEST_P(EpochOrderOf, StepsAreFullExceptTheLastTwoAndRanksAreEven) {
-  const auto [size, batch_size, world_size] = GetParam();
-  EpochOrder order(size, batch_size, world_size, 11);
-  const std::int64_t global_batch_size = batch_size * world_size;
+  const auto [size, global_batch_size, world_size] = GetParam();
+  EpochOrder order(size, global_batch_size, world_size, 11);
   const std::int64_t steps = order.steps_per_epoch();
   for (std::int64_t step = 0; step < steps; ++step) {
     const std::int64_t total = order.global_count(step);
@@ -67,7 +66,7 @@ TEST_P(EpochOrderOf, StepsAreFullExceptTheLastTwoAndRanksAreEven) {
     for (int rank = 0; rank < world_size; ++rank) {
       const auto count = static_cast<std::int64_t>(order.indices(0, step, rank).size());
       EXPECT_EQ(count, order.count(step, rank));
-      EXPECT_LE(count, batch_size);
+      EXPECT_LE(count, (global_batch_size + world_size - 1) / world_size);
       EXPECT_GE(count, std::max<std::int64_t>(1, total / world_size));
       EXPECT_LE(count, total / world_size + 1);
     }
@@ -78,10 +77,11 @@ TEST_P(EpochOrderOf, StepsAreFullExceptTheLastTwoAndRanksAreEven) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, EpochOrderOf,
-                         ::testing::Values(Sizes{12, 3, 2}, Sizes{13, 3, 2}, Sizes{17, 3, 2}, Sizes{6, 3, 2},
-                                           Sizes{7, 3, 2}, Sizes{1, 1, 1}, Sizes{9, 1, 3}, Sizes{100, 2, 7},
-                                           Sizes{101, 16, 1}, Sizes{1000, 32, 3}, Sizes{997, 10, 8},
-                                           Sizes{50, 3, 4}, Sizes{53, 4, 5}),
+                         ::testing::Values(Sizes{12, 6, 2}, Sizes{13, 6, 2}, Sizes{17, 6, 2}, Sizes{6, 6, 2},
+                                           Sizes{7, 6, 2}, Sizes{1, 1, 1}, Sizes{9, 3, 3}, Sizes{100, 14, 7},
+                                           Sizes{101, 16, 1}, Sizes{1000, 96, 3}, Sizes{997, 80, 8},
+                                           Sizes{50, 12, 4}, Sizes{53, 20, 5}, Sizes{100, 10, 3},
+                                           Sizes{53, 17, 4}),
                          [](const auto& sizes) {
                            return std::to_string(std::get<0>(sizes.param)) + "ImagesBatch" +
                                   std::to_string(std::get<1>(sizes.param)) + "World" +
@@ -99,12 +99,29 @@ TEST(EpochOrder, IsNewEachEpochAndForEachSeed) {
 
 TEST(EpochOrder, TheSameGlobalBatchHoldsTheSameImagesOnAnyNumberOfRanks) {
   EpochOrder one(1003, 24, 1, 11);
-  for (const int world_size : {2, 3, 4}) {
-    EpochOrder many(1003, 24 / world_size, world_size, 11);
+  for (const int world_size : {2, 3, 4, 5, 7}) {
+    EpochOrder many(1003, 24, world_size, 11);
     for (std::int64_t step = 0; step < one.steps_per_epoch(); ++step) {
       EXPECT_EQ(step_of_all_ranks(many, 3, step, world_size), one.indices(3, step, 0));
     }
   }
+}
+
+TEST(EpochOrder, EveryImageComesOnceAlsoWhereTheNumberOfRanksChangesWithinAnEpoch) {
+  constexpr std::int64_t kImages = 1003;
+  constexpr std::int64_t kGlobalBatch = 50;
+  std::vector<std::int64_t> all;
+  std::int64_t step = 0;
+  for (const auto& [world_size, until] : {std::pair(4, 7), std::pair(2, 12), std::pair(3, 21)}) {
+    EpochOrder order(kImages, kGlobalBatch, world_size, 11);
+    ASSERT_EQ(order.steps_per_epoch(), 21);
+    for (; step < until; ++step) {
+      const auto part = step_of_all_ranks(order, 2, step, world_size);
+      all.insert(all.end(), part.begin(), part.end());
+    }
+  }
+  std::sort(all.begin(), all.end());
+  EXPECT_EQ(all, counting(kImages));
 }
 
 TEST(EpochOrder, PlacesImagesUniformly) {
@@ -122,9 +139,9 @@ TEST(EpochOrder, PlacesImagesUniformly) {
   EXPECT_LT(chi_square, 33.7);
 }
 
-std::string usage_error(std::int64_t size, std::int64_t batch_size, int world_size) {
+std::string usage_error(std::int64_t size, std::int64_t global_batch_size, int world_size) {
   try {
-    const EpochOrder order(size, batch_size, world_size, 1);
+    const EpochOrder order(size, global_batch_size, world_size, 1);
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::usage);
     return error.what();
@@ -133,16 +150,18 @@ std::string usage_error(std::int64_t size, std::int64_t batch_size, int world_si
 }
 
 TEST(EpochOrder, AGlobalBatchLargerThanTheSetIsAnErrorThatNamesBoth) {
-  const std::string message = usage_error(100, 26, 4);
-  EXPECT_NE(message.find("26 x 4"), std::string::npos) << message;
-  EXPECT_NE(message.find("100 images"), std::string::npos) << message;
-  EXPECT_NE(usage_error(100, std::int64_t{1} << 62, 4), "");
-  EXPECT_EQ(usage_error(100, 25, 4), "");
+  const std::string message = usage_error(100, 101, 4);
+  EXPECT_NE(message.find("101 images"), std::string::npos) << message;
+  EXPECT_NE(message.find("the 100 of the training set"), std::string::npos) << message;
+  EXPECT_EQ(usage_error(100, 100, 4), "");
 }
 
 TEST(EpochOrder, NoRankIsLeftWithoutAnImage) {
-  EXPECT_NE(usage_error(10, 1, 3), "");
-  EXPECT_EQ(usage_error(9, 1, 3), "");
+  EXPECT_NE(usage_error(10, 3, 3), "");
+  EXPECT_EQ(usage_error(9, 3, 3), "");
+  EXPECT_NE(usage_error(12, 5, 4), "");  // steps of 5, 4 and 3
+  EXPECT_EQ(usage_error(13, 5, 4), "");  // of 5, 4 and 4
+  EXPECT_NE(usage_error(2, 2, 3), "");
   EXPECT_NE(usage_error(10, 0, 3), "");
 }
 

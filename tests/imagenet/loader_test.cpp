@@ -90,13 +90,13 @@ std::vector<std::int64_t> labels_of(const Batch& batch) {
 std::vector<Batch> epoch(int threads, std::int64_t number, std::int64_t first_step = 0) {
   const NoiseSource source(103);
   Loader loader(source, kTransform, config_of(threads));
-  EpochOrder order(source.size(), 10, 2, 9);
+  EpochOrder order(source.size(), 20, 2, 9);
   loader.start_epoch(order, 1, number, first_step);
   return rest_of(loader);
 }
 
 TEST(Loader, GivesTheBatchesOfItsRankInOrder) {
-  EpochOrder order(103, 10, 2, 9);
+  EpochOrder order(103, 20, 2, 9);
   const auto batches = epoch(4, 2);
   ASSERT_EQ(static_cast<std::int64_t>(batches.size()), order.steps_per_epoch());
   for (std::size_t step = 0; step < batches.size(); ++step) {

@@ -234,8 +234,39 @@ TEST(Manifest, NamesWhatItLacks) {
   expect_error_from([] { (void)Manifest::from_json("{\"format\": 2}", "a.ckpt"); }, ErrorKind::input,
                     "version");
   expect_error_from([] { (void)Manifest::from_json("{\"format\": 99}", "a.ckpt"); }, ErrorKind::input,
-                    "format 99");
+                    "another format than 2");
   expect_error_from([] { (void)Manifest::from_json("nonsense", "a.ckpt"); }, ErrorKind::input, "a.ckpt");
+}
+
+TEST(Manifest, RefusesWhatNoRunWrites) {
+  const auto refused = [](auto change, const std::string& part) {
+    Manifest manifest{.arch = "resnet20", .in_channels = 3, .num_classes = 10, .step = 5};
+    EXPECT_NO_THROW((void)Manifest::from_json(manifest.to_json().dump(), "a.ckpt"));
+    change(manifest);
+    expect_error_from([&] { (void)Manifest::from_json(manifest.to_json().dump(), "a.ckpt"); },
+                      ErrorKind::input, part);
+  };
+  refused([](Manifest& manifest) { manifest.step = -1; }, "step = -1");
+  refused([](Manifest& manifest) { manifest.world_size = 0; }, "world_size = 0");
+  refused([](Manifest& manifest) { manifest.world_size = INT32_MAX; }, "world_size");
+  refused([](Manifest& manifest) { manifest.num_classes = -1; }, "num_classes");
+  refused([](Manifest& manifest) { manifest.in_channels = 0; }, "in_channels");
+  // As deep as a stack has no room for.
+  const std::string deep = std::string(300'000, '[') + std::string(300'000, ']');
+  expect_error_from([&] { (void)Manifest::from_json("{\"format\": " + deep + "}", "a.ckpt"); },
+                    ErrorKind::input, "another format");
+  expect_error_from([&] { (void)Manifest::from_json(std::string(2 << 20, ' '), "a.ckpt"); }, ErrorKind::input,
+                    "its manifest has 2097152 bytes");
+}
+
+TEST(LoadNetwork, ComparesWeightsWithTheManifestBeforeItTakesMemory) {
+  const TemporaryFolder folder;
+  const auto state = used_state();
+  Checkpoint lying = saved(*state, {.version = "1"});
+  lying.manifest.arch = "mlp-12x30000";  // 40 GB
+  lying.manifest.in_channels = 1;
+  save_checkpoint(folder.path() / "a.ckpt", lying);
+  expect_error_from([&] { (void)load_network(folder.path() / "a.ckpt"); }, ErrorKind::input, "has no tensor");
 }
 
 }  // namespace

@@ -17,6 +17,8 @@ class Writing : public ::testing::Test {
  protected:
   static Checkpoint content(std::int64_t step, const at::Tensor& weights) {
     Checkpoint made{.weights = {{"w", weights}}};
+    made.manifest.in_channels = 3;
+    made.manifest.num_classes = 10;
     made.manifest.step = step;
     return made;
   }

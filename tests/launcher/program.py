@@ -1,8 +1,8 @@
 """The program as a user runs it: what the tests of it share.
 
-Needs in the environment: SLICEREDUCE (the program), SLICEREDUCE_HAS_CUDA (ON or OFF: how it was built),
-MPIEXEC, VENV_PYTHON (a Python with torch and torchvision, for what is exported; without it those tests are
-skipped and say so).
+The environment says, where it is not as `scripts/build` leaves it: SLICEREDUCE (the program), MPIEXEC,
+VENV_PYTHON (a Python with torch and torchvision, for what is exported; without it those tests are skipped and
+say so). Tests of the program's CUDA need SLICEREDUCE_HAS_CUDA (ON or OFF: how it was built).
 """
 
 import gzip
@@ -16,10 +16,10 @@ import tempfile
 import unittest
 from pathlib import Path
 
-PROGRAM = os.environ["SLICEREDUCE"]
-MPIEXEC = os.environ["MPIEXEC"]
-PYTHON = os.environ["VENV_PYTHON"]
 REPOSITORY = Path(__file__).resolve().parents[2]
+PROGRAM = os.environ.get("SLICEREDUCE", str(REPOSITORY / "build" / "slicereduce"))
+MPIEXEC = os.environ.get("MPIEXEC", "mpirun")
+PYTHON = os.environ.get("VENV_PYTHON", str(REPOSITORY / ".venv" / "bin" / "python"))
 ENVIRONMENT = os.environ | {
     "OMP_NUM_THREADS": "1",
     "OMPI_ALLOW_RUN_AS_ROOT": "1",
@@ -65,11 +65,16 @@ def write_idx(folder: Path, prefix: str, count: int, seed: int, side: int = SIDE
 class ProgramTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls) -> None:
-        cls.folder = Path(tempfile.mkdtemp(prefix="slicereduce."))
+        cls.folder = cls.make_folder()
         cls.data = cls.folder / "data"
         cls.data.mkdir()
         write_idx(cls.data, "train", 320, 1)
         write_idx(cls.data, "t10k", 51, 2)
+
+    @classmethod
+    def make_folder(cls) -> Path:
+        """For everything that the tests write."""
+        return Path(tempfile.mkdtemp(prefix="slicereduce."))
 
     @classmethod
     def tearDownClass(cls) -> None:

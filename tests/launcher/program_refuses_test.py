@@ -23,6 +23,14 @@ class BadInput(ProgramTest):
         self.assertIn("activations", result.stderr)
         self.assertFalse(self.run_dir.exists())
 
+    def test_faults(self) -> None:
+        self.refused(*self.options("--inject", "kill@rank0:step7"), says="--allow-inject")
+        allowed = self.options("--inject", "kill@rank1:step7", "--allow-inject")
+        self.refused(*allowed, says="'rank1 of 1'")
+        self.refused(
+            *self.options("--inject", "explode@rank0:step7", "--allow-inject"), says="kill@rank1:step7"
+        )
+
     def test_architecture(self) -> None:
         self.refused(*self.options("--arch", "resnet9"), says="resnet152")
 

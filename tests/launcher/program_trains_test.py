@@ -212,13 +212,63 @@ class Training(ProgramTest):
         result = run([*mpirun(2), PROGRAM, *options])
         self.assertEqual(result.returncode, 1, result.stderr)
         self.assertEqual(
-            result.stderr.count("the loss, or its gradient, has numbers that are not finite"),
+            result.stderr.count("the loss of rank 0, 1 is not finite, so training has diverged"),
             1,
             result.stderr,
         )
         self.assertIn("step 2", result.stderr)
         written = [path.name for path in self.run_dir.glob("checkpoints/*.ckpt")]
         self.assertEqual(written, ["step-00000001.ckpt"])
+
+    def test_a_step_with_a_loss_that_is_no_number_is_skipped(self) -> None:
+        broken = ("--inject", "nan-loss@rank1:step3,nan-loss@rank0:step6", "--allow-inject")
+        result = run(
+            [
+                *mpirun(2),
+                PROGRAM,
+                *self.options_of_defaults("--steps", "12", "-p", "1", "--on-nonfinite", "skip", *broken),
+            ]
+        )
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("step 3: the loss of rank 1 is not finite: skipped on all ranks", result.stderr)
+        self.assertIn("step 6: the loss of rank 0 is not finite: skipped on all ranks", result.stderr)
+        told = [line for line in self.metrics() if "loss" in line]
+        self.assertEqual(
+            [line["skipped_steps"] for line in told], [int(step in (3, 6)) for step in range(1, 13)]
+        )
+        self.assertTrue(all(line["loss"] is not None for line in told if not line["skipped_steps"]))
+        self.assertIsNotNone(json.loads((self.run_dir / "summary.json").read_text())["top1"])
+
+    def test_a_skipped_step_leaves_nothing_behind(self) -> None:
+        """Momentum apart, which it leaves as it is: here there is none."""
+        plain = ("--mode", "dense", "--reduce", "slices", "--momentum", "0", "--schedule", "constant")
+        options = (*plain, "--weight-decay", "0", "--seed", "3", "--on-nonfinite", "skip")
+        first = self.train("--steps", "1", *options)
+        second = self.train(
+            *("--steps", "2", *options, "--inject", "nan-loss@rank0:step2", "--allow-inject"),
+            run_dir=self.folder / "skipped",
+        )
+        self.assertEqual(second["weights_digest"], first["weights_digest"])
+        self.assertEqual(second["top1"], first["top1"])  # by batch norm's statistics of the first step
+
+    def test_skipping_has_an_end(self) -> None:
+        broken = ",".join(f"nan-loss@rank0:step{step}" for step in range(3, 20))
+        options = self.options(
+            "--steps", "20", "--inject", broken, "--allow-inject", "--on-nonfinite", "skip"
+        )
+        result = run([*mpirun(2), PROGRAM, *options])
+        self.assertEqual(result.returncode, 1, result.stderr)
+        self.assertIn("step 13: the loss of rank 0 is not finite, nor were the 10 before it", result.stderr)
+
+    def test_a_flipped_bit_is_found_and_its_rank_named(self) -> None:
+        broken = ("--inject", "corrupt-weights@rank1:step5", "--allow-inject", "--check-replicas-every", "1")
+        options = self.options("--steps", "20", "--mode", "dense", *broken)
+        result = run([*mpirun(3), PROGRAM, *options])
+        self.assertEqual(result.returncode, 1, result.stderr)
+        self.assertIn("after step 5 the ranks hold different weights", result.stderr)
+        self.assertRegex(result.stderr, "'[0-9a-f]+' on rank 1[;\n]")
+        self.assertRegex(result.stderr, "'[0-9a-f]+' on ranks 0, 2[;\n]")
+        self.assertFalse(list(self.run_dir.glob("checkpoints/*")))
 
     def test_config_repeats_a_run(self) -> None:
         first = self.train("--steps", "12", "--lr", "0.07", "--wire", "fp16")

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <limits>
 #include <vector>
 
 #include "tests/support/temporary_folder.hpp"
@@ -53,6 +54,20 @@ TEST_F(Report, NoStepGoesUnseenAtAnEvaluation) {
   EXPECT_EQ(written[1].at("flops"), 4000.0);  // of the last step's images
   EXPECT_EQ(written[2].at("network"), "dense");
   EXPECT_EQ(written[3].at("loss"), 17.0);
+}
+
+TEST_F(Report, SkippedStepsAreCountedAndNotInTheLoss) {
+  RunReport report = open(0);
+  train(report, 1, 8);
+  StepRecord skipped{.step = 9, .global_images = 4};
+  skipped.result.loss = std::numeric_limits<double>::quiet_NaN();
+  skipped.result.finite = false;
+  report.step(skipped);
+  train(report, 10, 10);
+  const auto written = lines();
+  ASSERT_EQ(written.size(), 1U);
+  EXPECT_EQ(written[0].at("skipped_steps"), 1);
+  EXPECT_EQ(written[0].at("loss"), 46.0 / 9);
 }
 
 TEST_F(Report, AnIntervalWithoutStepsIsNoLine) {

@@ -350,6 +350,11 @@ TEST(ResolvedOptions, ComeBackFromAConfig) {
   EXPECT_EQ(read.at("--wire"), "fp32");
   EXPECT_TRUE(options_of_config(config_text(*command), "bench").empty());
   EXPECT_TRUE(options_of_config("", "train").empty());
+  std::string dots = "[train";
+  for (int i = 0; i < 100'000; ++i) {
+    dots += ".a";
+  }
+  EXPECT_TRUE(options_of_config(dots + "]\nlr = 1\n", "train").empty());
 }
 
 TEST(ResolvedOptions, RefuseWhatModeAutoChooses) {

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "core/error.hpp"
 #include "sampling/indexed.hpp"
 #include "tests/support/random_parameters.hpp"
@@ -151,6 +153,24 @@ TEST(ErrorFeedback, BringsGradientsOfAnotherOrderIntoMemoryOrder) {
       same.give_back(0, shape, plan, slices.clone());
     }
     EXPECT_TRUE(feedback.owed()[0].equal(same.owed()[0]));
+  }
+}
+
+TEST(ErrorFeedback, OwesNothingOnceItForgets) {
+  RandomParameters random(4);
+  ErrorFeedback feedback(random.parameters.size());
+  const PlacedPlan plan(random.random_plan(1), at::kCPU);
+  for (std::size_t p = 0; p < random.parameters.size(); ++p) {
+    const auto& shape = random.parameters[p].shape;
+    const at::Tensor none = at::full(shape.sizes, std::numeric_limits<float>::quiet_NaN());
+    feedback.give_back(p, shape, plan, feedback.take(p, shape, plan, none));
+  }
+  feedback.forget();
+  for (std::size_t p = 0; p < random.parameters.size(); ++p) {
+    EXPECT_FALSE(feedback.owed()[p].defined());
+    const auto& shape = random.parameters[p].shape;
+    const at::Tensor gradient = random.normal(shape.compact_sizes(plan.plan()));
+    EXPECT_TRUE(at::equal(feedback.take(p, shape, plan, gradient.clone()), gradient));
   }
 }
 

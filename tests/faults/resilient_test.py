@@ -1,0 +1,180 @@
+"""scripts/run-resilient: workers are killed at random, and the run ends where it would have ended anyway."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+from faults import Runs, processes_of
+from program import ENVIRONMENT, REPOSITORY, mpirun
+
+# How often: more of them take 3 seconds each.
+KILLS = int(os.environ.get("SLICEREDUCE_KILLS", "3"))
+SCRIPT = str(REPOSITORY / "scripts" / "run-resilient")
+
+# What stands for mpirun: it notes how it was called, and does what the next line of a file says.
+PRETENDER = """#!/bin/sh
+echo "$@" >> "{folder}/calls"
+line=$(head -n 1 "{folder}/script")
+sed -i 1d "{folder}/script"
+eval "$line"
+"""
+
+
+class Pretended(unittest.TestCase):
+    """Its decisions, with starts that fail as we say."""
+
+    def setUp(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="slicereduce."))
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.checkpoints = self.folder / "run" / "checkpoints"
+        self.checkpoints.mkdir(parents=True)
+        self.mpirun = self.folder / "mpirun"
+        self.mpirun.write_text(PRETENDER.format(folder=self.folder))
+        self.mpirun.chmod(0o755)
+
+    def save(self, step: int) -> str:
+        return f"touch {self.checkpoints}/step-{step:08}.ckpt;"
+
+    def run_script(self, *starts: str, where: tuple[str, ...] = ("--np", "2"), options: tuple[str, ...] = ()):
+        (self.folder / "script").write_text("".join(f"{start}\n" for start in starts))
+        command = ["train", "--run-dir", str(self.folder / "run"), *options]
+        return subprocess.run(
+            [SCRIPT, *where, "--mpirun", str(self.mpirun), "--", "slicereduce", *command],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def calls(self) -> list[str]:
+        return (self.folder / "calls").read_text().splitlines()
+
+    def test_it_starts_again_until_it_is_done(self) -> None:
+        done = self.run_script(self.save(5) + "exit 1", self.save(10) + "exit 137", "exit 0")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(len(self.calls()), 3)
+        self.assertIn("restart 2, from step 10", done.stderr)
+        self.assertIn("-np 2 slicereduce train", self.calls()[0])
+        self.assertIn("oob_tcp_keepalive_time", self.calls()[0])
+
+    def test_it_gives_up_where_nothing_gets_on(self) -> None:
+        done = self.run_script("exit 7", "exit 7", "exit 7", where=("--np", "1", "--max-restarts", "2"))
+        self.assertEqual(done.returncode, 7)
+        self.assertIn("3 starts in a row have brought no new checkpoint", done.stderr)
+
+    def test_what_was_asked_wrongly_is_not_tried_again(self) -> None:
+        self.assertEqual(self.run_script("exit 2").returncode, 2)
+        self.assertEqual(len(self.calls()), 1)
+
+    def test_what_was_stopped_is_not_started_again(self) -> None:
+        self.assertEqual(self.run_script("exit 3").returncode, 3)
+
+    def test_a_host_that_fails_twice_is_left_out(self) -> None:
+        silent = (
+            "echo 'error: rank 3 on b.cluster, last heard 31 s ago (step 7, training for 0 s)' >&2; exit 1"
+        )
+        died = (
+            "echo 'mpirun noticed that process rank 2 with PID 0 on node b exited on signal 9' >&2; exit 137"
+        )
+        where = ("--hosts", "a:2,b:2,c:1")
+        done = self.run_script(silent, died, "exit 0", where=where, options=("--global-batch-size", "60"))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("--host a:2,b:2,c:1", self.calls()[1])
+        self.assertIn("-np 5 ", self.calls()[1])
+        self.assertIn("--host a:2,c:1", self.calls()[2])
+        self.assertIn("-np 3 ", self.calls()[2])
+
+    def test_none_is_left_out_where_workers_have_to_be_as_many(self) -> None:
+        died = "echo 'process rank 2 with PID 0 on node b exited on signal 9' >&2; exit 137"
+        done = self.run_script(died, died, "exit 0", where=("--hosts", "a:2,b:2"))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("--host a:2,b:2", self.calls()[2])
+        self.assertIn("without --global-batch-size", done.stderr)
+
+    def test_bad_options(self) -> None:
+        for where in (("--np", "0"), ("--hosts", "a:x"), ("--hosts", "a,a"), ("--np", "2", "--hosts", "a")):
+            done = self.run_script("exit 0", where=where)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn("run-resilient: error: ", done.stderr)
+        self.assertFalse((self.folder / "calls").exists())
+
+
+class Killed(unittest.TestCase):
+    def setUp(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="slicereduce."))
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.runs = Runs(self.folder)
+        self.run_dir = self.folder / "run"
+
+    def start(self, *more: str) -> subprocess.Popen:
+        line = " ".join(mpirun(2)[:-2])
+        return subprocess.Popen(
+            [
+                SCRIPT,
+                "--np",
+                "2",
+                "--mpirun",
+                line,
+                "--max-restarts",
+                "20",
+                "--",
+                *self.runs.command(self.run_dir, *more),
+            ],
+            env=ENVIRONMENT,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def kill_one(self, generator: random.Random) -> bool:
+        """At a random time of its life. Whether there was one."""
+        until = time.monotonic() + 30
+        while not (workers := processes_of(self.run_dir)):
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.01)
+        time.sleep(generator.uniform(0, 4))
+        victim = generator.choice(processes_of(self.run_dir) or workers)
+        try:
+            os.kill(victim, signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def test_killed_at_random_it_ends_where_the_undisturbed_run_does(self) -> None:
+        seed = random.randrange(2**32)
+        generator = random.Random(seed)
+        steps = ("--steps", str(20 + 10 * KILLS))
+        undisturbed = self.runs.digest(2, self.folder / "undisturbed", *steps)
+        with self.start(*steps) as running:
+            kills = 0
+            while kills < KILLS and running.poll() is None:
+                kills += self.kill_one(generator)
+            _, said = running.communicate(timeout=300)
+        print(f"seed {seed}: {kills} kills", file=sys.stderr)
+        self.assertEqual(running.returncode, 0, said)
+        self.assertGreater(kills, 0, said)
+        self.assertEqual(self.runs.digest(2, self.run_dir, *steps), undisturbed)
+        told = [line for line in self.runs.metrics(self.run_dir) if "loss" in line]
+        self.assertEqual([line["step"] for line in told], list(range(1, len(told) + 1)))
+
+    def test_a_signal_stops_it_with_a_checkpoint(self) -> None:
+        with self.start("--steps", "5000") as running:
+            until = time.monotonic() + 60
+            while not list(self.run_dir.glob("checkpoints/*.ckpt")):
+                self.assertLess(time.monotonic(), until)
+                time.sleep(0.02)
+            running.send_signal(signal.SIGTERM)
+            _, said = running.communicate(timeout=60)
+        self.assertEqual(running.returncode, 3, said)
+        self.assertIn("on request", said)
+
+
+if __name__ == "__main__":
+    unittest.main()

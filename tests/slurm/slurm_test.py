@@ -1,0 +1,134 @@
+"""The batch files of scripts/slurm under a real Slurm: stopped by signals, back in the queue, done.
+
+Needs the environment of tests/launcher/program.py, and that folder in PYTHONPATH.
+"""
+
+import json
+import os
+import time
+import unittest
+from pathlib import Path
+
+import cluster
+from program import PROGRAM, REPOSITORY, ProgramTest
+
+# Threads are as many everywhere: sums of two come to other bits than those of one.
+LONG = ("--epochs", "6", "--checkpoint-every", "4", "--log-every", "1", "--seed", "3", "--threads", "1")
+SMALL = ("--ntasks-per-node=1", "--cpus-per-task=1", "--time=10")
+
+
+@unittest.skipIf(cluster.missing(), cluster.missing())
+class Slurm(ProgramTest):
+    @classmethod
+    def setUpClass(cls) -> None:
+        os.environ |= {"SLICEREDUCE": PROGRAM, "OMPI_ALLOW_RUN_AS_ROOT": "1"}
+        os.environ |= {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_mpi_yield_when_idle": "1"}
+        cls.slurm = cluster.SlurmCluster().__enter__()
+        cls.addClassCleanup(cls.slurm.__exit__)
+        super().setUpClass()
+        cls.undisturbed = cls.digest_of_undisturbed()
+
+    @classmethod
+    def make_folder(cls) -> Path:
+        folder = cls.slurm.folder / "files"  # which both nodes see
+        folder.mkdir()
+        return folder
+
+    @classmethod
+    def digest_of_undisturbed(cls) -> str:
+        test = cls("digest_of")
+        test.run_dir = cls.folder / "undisturbed"
+        return test.train(*LONG)["weights_digest"]
+
+    def digest_of(self, run_dir: Path) -> str:
+        return json.loads((run_dir / "summary.json").read_text())["weights_digest"]
+
+    def submit(self, *more: str, file: str, options: tuple[str, ...] = LONG) -> int:
+        """What the file trains is in self.run_dir."""
+        command = self.options(*options)
+        assert command[0] == "train"
+        return self.slurm.submit(
+            *SMALL,
+            *more,
+            f"--output={self.folder}/%x-{self.id().rsplit('.', 1)[-1]}-%j.log",
+            str(REPOSITORY / "scripts" / "slurm" / file),
+            *command[1:],
+            folder=REPOSITORY,
+        )
+
+    def output(self, job: int) -> str:
+        written = [path.read_text() for path in self.folder.glob(f"*-{job}.log")]
+        return "\n".join([*written, self.slurm.story(job)])
+
+    def wait_for_checkpoint(self, job: int) -> None:
+        until = time.monotonic() + 60
+        while not list(self.run_dir.glob("checkpoints/step-*.ckpt")):
+            self.assertIn(
+                self.slurm.job(job)["JobState"], ("PENDING", "RUNNING", "CONFIGURING"), self.output(job)
+            )
+            self.assertLess(time.monotonic(), until, self.output(job))
+            time.sleep(0.05)
+
+    def finish(self, job: int) -> None:
+        """From the queue, into which it was put again, to the end, which is the undisturbed run's."""
+        self.slurm.start_soon(job)
+        done = self.slurm.wait_for(job, "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT")
+        self.assertEqual(done["JobState"], "COMPLETED", self.output(job))
+        self.assertEqual(done["Restarts"], "1")
+        self.assertIn("resumed from", self.output(job))
+        self.assertEqual(self.digest_of(self.run_dir), self.undisturbed)
+
+    def test_one_node_near_its_time_limit(self) -> None:
+        job = self.submit("--ntasks-per-node=2", file="one-node.sbatch")
+        self.wait_for_checkpoint(job)
+        self.slurm.run("scancel", "--batch", "--signal=USR1", str(job))  # as --signal=B:USR1@120 has it sent
+        self.finish(job)
+        self.assertIn("on request", self.output(job))
+        self.assertIn("back into the queue", self.output(job))
+
+    def test_nodes_under_srun_are_requeued(self) -> None:
+        job = self.submit(file="nodes-srun.sbatch")
+        self.wait_for_checkpoint(job)
+        self.slurm.run("scontrol", "requeue", str(job))  # as preemption does
+        self.finish(job)
+        self.assertIn("world_size=2", self.output(job))
+
+    def test_nodes_under_mpirun_near_their_time_limit(self) -> None:
+        job = self.submit(file="nodes-mpirun.sbatch")
+        self.wait_for_checkpoint(job)
+        self.slurm.run("scancel", "--batch", "--signal=USR1", str(job))
+        self.finish(job)
+        self.assertIn("world_size=2", self.output(job))
+
+    def test_what_is_cancelled_stays_cancelled_and_can_go_on(self) -> None:
+        job = self.submit("--ntasks-per-node=2", file="one-node.sbatch")
+        self.wait_for_checkpoint(job)
+        self.slurm.run("scancel", str(job))
+        self.slurm.wait_for(job, "CANCELLED")
+        self.assertNotIn("back into the queue", self.output(job))
+        self.train(*LONG)
+        self.assertEqual(self.digest_of(self.run_dir), self.undisturbed)
+
+    def test_an_array_compares_ratios(self) -> None:
+        runs = self.run_dir
+        small = ("--arch", "resnet20", "--batch-size", "16", "--steps", "10", "--seed", "3")
+        job = self.slurm.submit(
+            *SMALL,
+            f"--output={self.folder}/ratios-%A_%a.log",
+            str(REPOSITORY / "scripts" / "slurm" / "ratios.sbatch"),
+            str(runs),
+            *("--data", str(self.data), *small),
+            folder=REPOSITORY,
+        )
+        until = time.monotonic() + 120
+        while len(summaries := sorted(runs.glob("*/summary.json"))) < 4:
+            self.assertLess(time.monotonic(), until, self.slurm.run("squeue") + str(job))
+            time.sleep(0.5)
+        sent = [json.loads(path.read_text())["wire_bytes_per_step"] for path in summaries]
+        self.assertEqual([path.parent.name for path in summaries], ["0.25", "0.33", "0.5", "1"])
+        self.assertEqual(sent, sorted(sent))
+        self.assertEqual(len(set(sent)), 4)
+
+
+if __name__ == "__main__":
+    unittest.main()
