@@ -231,9 +231,8 @@ class EmulatedNetwork:
         here = ["env", f"--chdir={os.getcwd()}"]
         return self._inside([f"{FILES}/{host}", "setsid", *here, *command])
 
-    def mpirun_line(
-        self, command: list[str], environment: Mapping[str, str] | None = None, ranks_per_host: int = 1
-    ) -> list[str]:
+    def mpirun_options(self, ranks_per_host: int = 1) -> list[str]:
+        """mpirun, on the first host, and what it needs to know of the network."""
         ranks = ",".join(f"{host}:{ranks_per_host}" for host in self.hosts)
         subnet = f"{SUBNET}.0/24"
         parameters = {
@@ -252,9 +251,15 @@ class EmulatedNetwork:
             "btl_tcp_if_include": subnet,
             "mpi_yield_when_idle": "1",
         }
-        line = ["mpirun", "--host", ranks, "-np", str(ranks_per_host * len(self.hosts)), "--bind-to", "none"]
+        line = ["mpirun", "--host", ranks, "--bind-to", "none"]
         for name, value in parameters.items():
             line += ["--mca", name, value]
+        return line
+
+    def mpirun_line(
+        self, command: list[str], environment: Mapping[str, str] | None = None, ranks_per_host: int = 1
+    ) -> list[str]:
+        line = [*self.mpirun_options(ranks_per_host), "-np", str(ranks_per_host * len(self.hosts))]
         for name in environment or {}:
             line += ["-x", name]
         return self.on(self.hosts[0], line + command)

@@ -5,6 +5,7 @@ Needs the environment of tests/launcher/program.py, and that folder in PYTHONPAT
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,9 @@ sys.path.append(str(REPOSITORY / "scripts" / "bench"))
 from emulated_network import EmulatedNetwork
 
 TIMEOUT_S = 3  # of the run
+# Where a link is cut it has to be longer than mpirun's keepalive takes, 6 s: what the watchdog makes mpirun
+# send would keep it from noticing.
+LINK_TIMEOUT_S = 8
 GRACE_S = 5  # for mpirun to end what is left
 STEPS = 20
 # Ten steps an epoch, whatever the number of workers.
@@ -36,7 +40,6 @@ TRAINING = (
         "--log-every",
         "1",
     ),
-    *("--timeout", str(TIMEOUT_S)),
 )
 PLACES = {
     "start-up": "start",
@@ -47,7 +50,7 @@ PLACES = {
 }
 FAULTS = {"kill -9": "kill", "exception": "error", "SIGSTOP": "stop"}
 LINK_DOWN = "link down"
-HELD_MS = 20_000  # there, while its link is cut
+HELD_MS = 30_000  # there, while its link is cut
 
 
 class Cell(NamedTuple):
@@ -62,6 +65,9 @@ class Cell(NamedTuple):
     def inject(self) -> str:
         fault = FAULTS.get(self.fault, f"slow:{HELD_MS}ms")
         return f"{fault}@rank{self.rank}:{PLACES[self.place]}"
+
+    def timeout_s(self) -> int:
+        return LINK_TIMEOUT_S if self.fault == LINK_DOWN else TIMEOUT_S
 
     def host(self) -> str:
         """On two emulated hosts."""
@@ -94,11 +100,18 @@ class Verdict(NamedTuple):
         """Empty where all is as it should be."""
         if self.code in (0, 2, 3):
             return f"exit code {self.code}"
-        if self.seconds > TIMEOUT_S + GRACE_S:
+        if self.seconds > cell.timeout_s() + GRACE_S:
             return f"took {self.seconds:.1f} s"
         if not cell.names_culprit(self.said):
             return "the culprit is not named"
         return "" if self.resumed else "resumed, it came to other weights"
+
+
+def resilient(network: EmulatedNetwork, ranks: int, command: list[str]) -> list[str]:
+    """Started once. mpirun alone may hang: what it sends to a host that is gone keeps it from noticing."""
+    mpirun_line = shlex.join(network.mpirun_options(ranks // 2))
+    options = ["--np", str(ranks), "--max-restarts", "0", "--grace", "3", "--mpirun", mpirun_line]
+    return network.on("h1", [str(REPOSITORY / "scripts" / "run-resilient"), *options, "--", *command])
 
 
 class Runs:
@@ -133,10 +146,9 @@ class Runs:
     def disturb(self, cell: Cell) -> Verdict:
         if cell.fault == LINK_DOWN:
             with EmulatedNetwork(2, "none") as network:
-                options = {"ranks_per_host": cell.ranks // 2}
                 return self._disturb(
                     cell,
-                    lambda command: network.mpirun_line(command, **options),
+                    lambda command: resilient(network, cell.ranks, command),
                     lambda: network.cut(cell.host()),
                 )
         return self._disturb(cell, lambda command: [*mpirun(cell.ranks), *command], lambda: None)
@@ -145,7 +157,8 @@ class Runs:
         self, cell: Cell, line_of: Callable[[list[str]], list[str]], strike: Callable[[], None]
     ) -> Verdict:
         run_dir = Path(tempfile.mkdtemp(dir=self.folder)) / "run"
-        line = line_of(self.command(run_dir, "--inject", cell.inject(), "--allow-inject"))
+        fault = ("--inject", cell.inject(), "--allow-inject", "--timeout", str(cell.timeout_s()))
+        line = line_of(self.command(run_dir, *fault))
         struck = float("-inf")
         said = []
         with subprocess.Popen(line, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as running:

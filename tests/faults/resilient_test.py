@@ -98,6 +98,12 @@ class Pretended(unittest.TestCase):
         self.assertIn("--host a:2,b:2", self.calls()[2])
         self.assertIn("without --global-batch-size", done.stderr)
 
+    def test_an_mpirun_that_hangs_after_a_failure_is_killed(self) -> None:
+        blames = "echo 'rank 1 on b, last heard 9 s ago (step 7, training for 0 s), stands still' >&2;"
+        done = self.run_script(f"{blames} exec sleep 600", "exit 0", where=("--np", "2", "--grace", "0.2"))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("it is killed", done.stderr)
+
     def test_bad_options(self) -> None:
         for where in (("--np", "0"), ("--hosts", "a:x"), ("--hosts", "a,a"), ("--np", "2", "--hosts", "a")):
             done = self.run_script("exit 0", where=where)

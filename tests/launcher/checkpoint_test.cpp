@@ -5,9 +5,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <fstream>
+#include <random>
 
 #include "comm/in_process.hpp"
+#include "core/atomic_file.hpp"
 #include "launcher/training_state.hpp"
 #include "sampling/memory_order.hpp"
 #include "tests/support/expect_error.hpp"
@@ -228,6 +231,59 @@ TEST(CheckpointFolder, PassesOverADamagedFileAndSaysSo) {
   const auto valid = checkpoints.newest_valid([&](const std::string& problem) { told = problem; });
   EXPECT_EQ(valid->filename(), "step-00000010.ckpt");
   EXPECT_NE(told.find("step-00000020.ckpt"), std::string::npos);
+}
+
+/// Two of a small network: of step 10, and of step 20.
+class TwoCheckpoints : public ::testing::Test {
+ protected:
+  TwoCheckpoints() {
+    TrainOptions options;
+    options.network.arch = "mlp-2x8";
+    options.seed = 1;
+    TrainingState state(options, 1, 3);
+    for (const std::int64_t step : {10, 20}) {
+      state.steps_done = step;
+      (void)checkpoints_.save(saved(state, {.version = "1"}), /*is_best=*/false);
+    }
+    newest_ = folder_.path() / "step-00000020.ckpt";
+    whole_ = read_whole(newest_);
+  }
+
+  void expect_the_older_one(std::span<const std::byte> damaged) {
+    write_atomically(newest_, damaged);
+    std::string told;
+    const auto valid = checkpoints_.newest_valid([&](const std::string& problem) { told = problem; });
+    ASSERT_TRUE(valid.has_value());
+    EXPECT_EQ(valid->filename(), "step-00000010.ckpt");
+    EXPECT_NE(told.find("step-00000020.ckpt"), std::string::npos) << told;
+  }
+
+  TemporaryFolder folder_;
+  CheckpointFolder checkpoints_{folder_.path(), /*keep=*/3};
+  std::filesystem::path newest_;
+  std::vector<std::byte> whole_;
+  std::mt19937 random_{7};
+};
+
+TEST_F(TwoCheckpoints, CutAnywhereTheNewestIsPassedOver) {
+  for (int i = 0; i < 200; ++i) {
+    expect_the_older_one(std::span(whole_).first(random_() % whole_.size()));
+  }
+}
+
+TEST_F(TwoCheckpoints, WithAnyBitFlippedTheNewestIsPassedOver) {
+  for (int i = 0; i < 200; ++i) {
+    auto damaged = whole_;
+    damaged[random_() % damaged.size()] ^= std::byte{1} << (random_() % 8);
+    expect_the_older_one(damaged);
+  }
+}
+
+TEST_F(TwoCheckpoints, AClockThatWasSetBackChangesNothing) {
+  std::filesystem::last_write_time(
+      newest_,
+      std::filesystem::last_write_time(folder_.path() / "step-00000010.ckpt") - std::chrono::days(400));
+  EXPECT_EQ(checkpoints_.newest_valid([](const std::string&) {}), newest_);
 }
 
 TEST(Manifest, NamesWhatItLacks) {
