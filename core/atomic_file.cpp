@@ -8,7 +8,6 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
-#include <exception>
 #include <fstream>
 #include <string>
 #include <utility>
@@ -81,6 +80,11 @@ const mode_t kMask = [] {
   return mask;
 }();
 
+std::uint64_t memory_bytes() {
+  return static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
+         static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
 void sync_folder(const std::filesystem::path& folder) {
   const Descriptor handle(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (handle.get() < 0 || ::fsync(handle.get()) != 0) {
@@ -138,14 +142,12 @@ std::vector<std::byte> read_whole(const std::filesystem::path& path) {
   if (!file) {
     throw Error(ErrorKind::input, concat("cannot read ", path.string(), ": ", std::strerror(errno)));
   }
-  std::vector<std::byte> bytes;
-  try {
-    bytes.resize(static_cast<std::size_t>(file.tellg()));
-  } catch (const std::exception&) {
-    throw Error(ErrorKind::input,
-                concat("cannot read ", path.string(), ": its ", static_cast<std::int64_t>(file.tellg()),
-                       " bytes don't fit into memory"));
+  const auto size = static_cast<std::uint64_t>(file.tellg());
+  if (size > memory_bytes()) {
+    throw Error(ErrorKind::io,
+                concat("cannot read ", path.string(), ": its ", size, " bytes don't fit into memory"));
   }
+  std::vector<std::byte> bytes(size);
   file.seekg(0);
   file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
   if (!file) {

@@ -17,7 +17,8 @@ void write_atomically(const std::filesystem::path& path, std::span<const std::by
 /// somewhere else (a link), or wait for ever (a pipe).
 void require_plain_file_or_none(const std::filesystem::path& path);
 
-/// The whole file. Throws Error(input) where it can't be read, is none, or doesn't fit into memory.
+/// The whole file. Throws Error(input) where it can't be read or is none, and Error(io) where it is larger
+/// than this machine's memory.
 [[nodiscard]] std::vector<std::byte> read_whole(const std::filesystem::path& path);
 
 }  // namespace slicereduce

@@ -452,12 +452,6 @@ class PickleParser {
 };
 
 Pickle::Pickle(std::vector<std::byte> bytes, const std::string& where) : bytes_(std::move(bytes)) {
-  // Names and sizes of tensors, a hundred bytes each. What it is made into may be 200 times as large.
-  constexpr std::size_t kMost = std::size_t{16} << 20;
-  if (bytes_.size() > kMost) {
-    throw Error(ErrorKind::input, concat(where, ": its data.pkl has ", bytes_.size(),
-                                         " bytes, more than the 16 MiB that are read of one"));
-  }
   root_ = PickleParser(*this, where).run();
 }
 

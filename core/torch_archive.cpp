@@ -11,6 +11,8 @@
 #include <array>
 #include <cstring>
 #include <fstream>
+#include <new>
+#include <optional>
 #include <utility>
 
 #include "core/error.hpp"
@@ -73,6 +75,11 @@ void refuse_what_is_no_zip(const ReadAdapterInterface& file, const std::string& 
 }  // namespace
 
 struct TorchArchive::State {
+  struct Storage {
+    std::string key;
+    std::vector<std::byte> bytes;
+  };
+
   State(std::shared_ptr<ReadAdapterInterface> adapter, std::string name)
       : where(std::move(name)), file(std::move(adapter)) {}
 
@@ -82,8 +89,14 @@ struct TorchArchive::State {
     try {
       return call();
     } catch (const c10::Error& error) {
-      fail(concat(what, ": ", error.what_without_backtrace()));
+      const std::string message = error.what_without_backtrace();
+      if (message.find("not enough memory") != std::string::npos) {
+        throw std::bad_alloc();  // of this machine, and no fault of the file's
+      }
+      fail(concat(what, ": ", message));
     } catch (const Error&) {
+      throw;
+    } catch (const std::bad_alloc&) {
       throw;
     } catch (const std::exception& error) {
       fail(concat(what, ": ", error.what()));
@@ -123,18 +136,30 @@ struct TorchArchive::State {
       }
     }
     auto bytes = record("data.pkl");
+    // It has a hundred bytes for each tensor. What it is made into may be 50 times as large.
+    constexpr std::size_t kAlways = std::size_t{16} << 20;
+    if (bytes.size() > std::max(kAlways, file->size() / 2)) {
+      fail(concat("its data.pkl has ", bytes.size(), " bytes, and all of it ", file->size()));
+    }
     reading("reading data.pkl", [&] { pickle = std::make_unique<Pickle>(std::move(bytes), where); });
   }
 
+  /// The last one is kept, since views of one tend to follow each other, and the largest, in which a training
+  /// script may have all parameters, between which others come. More would be memory for nothing.
   const std::vector<std::byte>& storage(const std::string& key) {
-    // One storage is kept: views of it tend to follow each other, and more would be memory for nothing.
-    if (!loaded_key || *loaded_key != key) {
-      loaded_key.reset();
-      loaded = record(concat("data/", key));
-      loaded_key = key;
-      limit(read_bytes, loaded.size());
+    for (const auto& kept : {&last, &largest}) {
+      if (*kept && (*kept)->key == key) {
+        return (*kept)->bytes;
+      }
     }
-    return loaded;
+    if (last && (!largest || last->bytes.size() > largest->bytes.size())) {
+      largest = std::move(last);
+    }
+    last.reset();
+    auto bytes = record(concat("data/", key));
+    limit(read_bytes, bytes.size());
+    last = Storage{.key = key, .bytes = std::move(bytes)};
+    return last->bytes;
   }
 
   /// Many tensors may share a storage. A small file must not come to much because of it.
@@ -151,8 +176,8 @@ struct TorchArchive::State {
   std::shared_ptr<ReadAdapterInterface> file;
   std::unique_ptr<PyTorchStreamReader> reader;
   std::unique_ptr<Pickle> pickle;
-  std::optional<std::string> loaded_key;
-  std::vector<std::byte> loaded;
+  std::optional<Storage> last;
+  std::optional<Storage> largest;
   std::uint64_t read_bytes = 0;        // of records with tensors, again and again
   std::uint64_t handed_out_bytes = 0;  // as tensors
 };

@@ -101,6 +101,11 @@ void refuse_compressed_records(const ReadAt& read, std::uint64_t file_size, cons
       throw Error(ErrorKind::input,
                   concat(where, ": holds a compressed record, as torch.save writes none: save it again"));
     }
+    constexpr std::uint64_t kSaidElsewhere = 0xFFFFFFFF;
+    if (const auto size = entries.number<std::uint32_t>(at + 24);
+        size != kSaidElsewhere && size > file_size) {
+      entries.fail();
+    }
     at += kEntrySize + entries.number<std::uint16_t>(at + 28) + entries.number<std::uint16_t>(at + 30) +
           entries.number<std::uint16_t>(at + 32);
   }

@@ -109,7 +109,8 @@ void JpegDecoder::read_cmyk(Image& image, std::vector<std::uint8_t>& cmyk_row) {
 
 void JpegDecoder::run(std::span<const std::byte> file, DecodeResult& result,
                       std::vector<std::uint8_t>& cmyk_row) {
-  // From here no object with a destructor may be made in this function or in those it calls.
+  // From here no object with a destructor may live in this function, or in those it calls, while libjpeg is
+  // called.
   if (setjmp(errors_.failed) != 0) {
     result.failure.assign(errors_.message.data());
     return;

@@ -84,6 +84,11 @@ Manifest Manifest::from_json(const std::string& text, const std::string& where) 
         .top1 = json.at("top1"),
         .best_top1 = json.at("best_top1"),
         .options = json.at("options")};
+    for (const std::string* name : {&manifest.arch, &manifest.coupling, &manifest.mode, &manifest.version}) {
+      if (*name != printable(*name)) {
+        throw Error(ErrorKind::input, concat(where, ": its manifest has the name '", printable(*name), "'"));
+      }
+    }
     manifest.require_ranges(where);
     return manifest;
   } catch (const nlohmann::json::exception& problem) {
@@ -248,8 +253,11 @@ std::optional<std::filesystem::path> CheckpointFolder::newest_valid(
     try {
       (void)load_checkpoint(path);
       return path;
-    } catch (const std::exception& problem) {
-      on_damaged(concat(path.string(), ": ", problem.what()));
+    } catch (const Error& problem) {
+      if (problem.kind() != ErrorKind::input) {
+        throw;  // it may be whole, and this machine without the memory
+      }
+      on_damaged(problem.what());
     }
   }
   return std::nullopt;

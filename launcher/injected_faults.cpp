@@ -53,6 +53,9 @@ std::optional<Fault> parse_fault(const std::string& text) {
   if (is_of_a_step(kind->second) ? !has_step : !has_place) {
     return std::nullopt;
   }
+  if (has_step && std::stoll(part[5]) == 0) {
+    return std::nullopt;  // they count from 1
+  }
   Fault fault{.kind = kind->second, .rank = std::stoi(part[3])};
   if (part[2].matched) {
     fault.delay = std::chrono::milliseconds(std::stoll(part[2]));

@@ -2,6 +2,7 @@
 #include <iomanip>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "core/text.hpp"
 #include "launcher/checkpoint.hpp"
@@ -62,7 +63,11 @@ ExitCode inspect(const std::string& file, bool json, bool tensors) {
   if (tensors) {
     print_weights(checkpoint.weights);
   }
-  std::cout << "\n" << checkpoint.manifest.options;
+  std::cout << '\n';
+  std::istringstream options(checkpoint.manifest.options);
+  for (std::string line; std::getline(options, line);) {
+    std::cout << printable(line) << '\n';
+  }
   return ExitCode::done;
 }
 

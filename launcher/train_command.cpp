@@ -14,6 +14,7 @@
 #include "core/device.hpp"
 #include "core/digest.hpp"
 #include "core/text.hpp"
+#include "imagenet/epoch_order.hpp"
 #include "launcher/auto_mode.hpp"
 #include "launcher/command_line.hpp"
 #include "launcher/commands.hpp"
@@ -169,6 +170,15 @@ class Explaining {
   MpiCommunicator& communicator_;
 };
 
+/// Once it trains, what can't be read was there before: another start may find it again, so it is no exit
+/// code of bad input.
+ErrorKind kind_of(const std::exception& problem, const Activity& activity) {
+  const auto* ours = dynamic_cast<const Error*>(&problem);
+  const ErrorKind kind = ours != nullptr ? ours->kind() : ErrorKind::io;
+  const bool is_bad_input = kind == ErrorKind::input || kind == ErrorKind::usage;
+  return is_bad_input && activity.beat().phase != Phase::starting ? ErrorKind::io : kind;
+}
+
 /// From here on a rank that stands still ends the run.
 ExitCode train_watched(CLI::App& command, TrainOptions& options, const MpiSession& session,
                        MpiCommunicator& communicator, const Log& log, RunRequest request) {
@@ -189,6 +199,9 @@ ExitCode train_watched(CLI::App& command, TrainOptions& options, const MpiSessio
   set_options(command, {{"--seed", std::to_string(agree_on_seed(options, request.resume, communicator))}});
   together(communicator, [&] {
     request.data = TrainingData::open(options.data, options.dataset, options.image_size);
+    // Refuses a global batch that can't be, before anything is timed.
+    const int world_size = communicator.world_size();
+    (void)EpochOrder(request.data.train->size(), options.images_per_step(world_size), world_size, /*seed=*/0);
     require_image_side(make_architecture(options.network.arch, 3, 10, options.network.dropout),
                        request.data.transform.image_size);
   });
@@ -232,12 +245,9 @@ ExitCode train(CLI::App& command, TrainOptions& options, const MpiSession& sessi
   } catch (const SharedError&) {
     throw;
   } catch (const std::exception& problem) {  // of this rank alone
-    if (communicator.world_size() == 1) {
-      throw;
-    }
-    const auto* ours = dynamic_cast<const Error*>(&problem);
-    throw Error(ours != nullptr ? ours->kind() : ErrorKind::io,
-                concat(watchdog.describe_self(), ": ", message_of(problem)));
+    throw Error(
+        kind_of(problem, *activity),
+        concat(communicator.world_size() > 1 ? watchdog.describe_self() + ": " : "", message_of(problem)));
   }
 }
 

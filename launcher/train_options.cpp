@@ -11,7 +11,6 @@
 #include "core/error.hpp"
 #include "core/text.hpp"
 #include "launcher/injected_faults.hpp"
-#include "launcher/parts.hpp"
 
 namespace slicereduce {
 
@@ -353,9 +352,9 @@ StepOptions TrainOptions::step_of_worker(int world_size) const {
   StepOptions own = step;
   if (global_batch_size > 0) {
     const std::int64_t share = (global_batch_size + world_size - 1) / world_size;
-    const auto parts = even_parts(share, step.batch_size);
-    own.batch_size = parts.back().size;  // the largest
-    own.accumulate = static_cast<std::int64_t>(parts.size());
+    // As even_parts() cuts it.
+    own.accumulate = (share + step.batch_size - 1) / step.batch_size;
+    own.batch_size = (share + own.accumulate - 1) / own.accumulate;
   }
   return own;
 }

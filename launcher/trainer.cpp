@@ -398,8 +398,10 @@ void Trainer::checkpoint(bool is_best) {
   average_statistics(state_->network.statistics(), communicator_);
   check_replicas();
   if (!state_->network.is_finite()) {  // on all ranks: they hold the same
-    throw SharedError(ErrorKind::diverged, concat("after step ", state_->steps_done,
-                                                  ": the network's weights are not all finite", kDiverged));
+    throw SharedError(
+        ErrorKind::diverged,
+        concat("after step ", state_->steps_done,
+               ": the network's weights, or batch norm's statistics, are not all finite", kDiverged));
   }
   Manifest manifest{.version = kVersion, .seed = *options_.seed, .options = request_.config};
   manifest.image_size = data_.transform.image_size;

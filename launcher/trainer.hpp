@@ -55,7 +55,7 @@ class Trainer {
   [[nodiscard]] ExitCode run();
 
  private:
-  /// Tells others what this rank is at.
+  /// Tells others what this rank is at, and breaks what --inject wants broken there.
   void enter(Phase phase);
 
   // Start
@@ -72,7 +72,7 @@ class Trainer {
   void settle_dispute();
   void check_replicas();
   /// Collective. A loss or a gradient that is no number, in a step that changed no weight: ends the run, or
-  /// goes on as if the step had never been.
+  /// goes on with weights, momentum and statistics of before, and nothing owed.
   void settle_nonfinite(double own_loss);
 
   // Between epochs

@@ -270,9 +270,10 @@ std::uint64_t Network::weights_digest() const {
 }
 
 bool Network::is_finite() const {
-  return std::ranges::all_of(parameters_, [](const SlicedParameter& parameter) {
-    return at::isfinite(parameter.value).all().item<bool>();
-  });
+  const auto is_finite = [](const at::Tensor& tensor) { return at::isfinite(tensor).all().item<bool>(); };
+  return std::ranges::all_of(parameters_, is_finite, &SlicedParameter::value) &&
+         std::ranges::all_of(statistics_.mean, is_finite) &&
+         std::ranges::all_of(statistics_.variance, is_finite);
 }
 
 }  // namespace slicereduce

@@ -74,7 +74,7 @@ class Network {
 
   /// XXH3 of all learnable values, in order.
   [[nodiscard]] std::uint64_t weights_digest() const;
-  /// Whether all of them are numbers.
+  /// Whether all of them, and the running statistics, are numbers.
   [[nodiscard]] bool is_finite() const;
 
  private:

@@ -181,7 +181,6 @@ TEST(Pickle, RefusesWhatIsMalformed) {
 
 TEST(Pickle, TakesNoMoreMemoryThanItsFileIsWorth) {
   EXPECT_NE(refusal(protocol2(raw("]r\xff\xff\xff\x7f"))).find("out of order"), std::string::npos);
-  EXPECT_NE(refusal(protocol2(std::string(17 << 20, 'N'))).find("16 MiB"), std::string::npos);
   std::string sizes;
   for (int i = 0; i < 9; ++i) {
     sizes += int64(1);

@@ -1,5 +1,6 @@
 """scripts/run-resilient: workers are killed at random, and the run ends where it would have ended anyway."""
 
+import contextlib
 import os
 import random
 import shutil
@@ -11,7 +12,7 @@ import time
 import unittest
 from pathlib import Path
 
-from faults import Runs, processes_of
+from faults import Runs, kill_all, processes_of
 from program import ENVIRONMENT, REPOSITORY, mpirun
 
 # How often: more of them take 3 seconds each.
@@ -91,6 +92,37 @@ class Pretended(unittest.TestCase):
         self.assertIn("--host a:2,c:1", self.calls()[2])
         self.assertIn("-np 3 ", self.calls()[2])
 
+    def test_a_host_that_can_not_be_reached_is_left_out(self) -> None:
+        """Of which mpirun says nothing: each host is tried by itself."""
+        where = ("--hosts", "a:2,b:2,c:1", "--host-failures", "1")
+        starts = ("exit 1", "exit 0", "exit 1", "exit 0", "exit 0")
+        done = self.run_script(*starts, where=where, options=("--global-batch-size", "60"))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("b has failed 1 times and is left out", done.stderr)
+        self.assertEqual([call.split()[-1] for call in self.calls()[1:4]], ["true"] * 3)
+        self.assertIn("--host a:2,c:1", self.calls()[4])
+
+    def test_addresses_are_no_names_to_be_shortened(self) -> None:
+        silent = "echo 'rank 3 on 10.0.0.2, last heard 31 s ago (step 7, training for 0 s)' >&2; exit 1"
+        where = ("--hosts", "10.0.0.1:2,10.0.0.2:2", "--host-failures", "1")
+        done = self.run_script(silent, "exit 0", where=where, options=("--global-batch-size", "60"))
+        self.assertIn("--host 10.0.0.1:2 ", self.calls()[1], done.stderr)
+
+    def test_options_may_be_in_a_file(self) -> None:
+        config = self.folder / "config.toml"
+        config.write_text(f'[train]\nrun-dir = "{self.folder / "run"}"\nglobal-batch-size = 60\n')
+        (self.folder / "script").write_text(f"{self.save(5)}exit 1\n" + f"{self.save(9)}exit 1\nexit 0\n")
+        where = ("--np", "2", "--max-restarts", "1", "--mpirun", str(self.mpirun))
+        done = subprocess.run(
+            [SCRIPT, *where, "--", "slicereduce", "train", "--config", str(config)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("restart 2, from step 9", done.stderr)
+
     def test_none_is_left_out_where_workers_have_to_be_as_many(self) -> None:
         died = "echo 'process rank 2 with PID 0 on node b exited on signal 9' >&2; exit 137"
         done = self.run_script(died, died, "exit 0", where=("--hosts", "a:2,b:2"))
@@ -118,51 +150,48 @@ class Killed(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.folder)
         self.runs = Runs(self.folder)
         self.run_dir = self.folder / "run"
+        self.told = self.folder / "told"
 
     def start(self, *more: str) -> subprocess.Popen:
         line = " ".join(mpirun(2)[:-2])
-        return subprocess.Popen(
-            [
-                SCRIPT,
-                "--np",
-                "2",
-                "--mpirun",
-                line,
-                "--max-restarts",
-                "20",
-                "--",
-                *self.runs.command(self.run_dir, *more),
-            ],
-            env=ENVIRONMENT,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        options = ("--np", "2", "--mpirun", line, "--max-restarts", "20")
+        command = [SCRIPT, *options, "--", *self.runs.command(self.run_dir, *more)]
+        with self.told.open("w") as told:
+            running = subprocess.Popen(command, env=ENVIRONMENT, stderr=told)
+        self.addCleanup(self.end, running)
+        return running
+
+    def end(self, running: subprocess.Popen) -> None:
+        """Whatever a failed test has left."""
+        running.kill()
+        kill_all(self.run_dir)
+        running.wait()
 
     def kill_one(self, generator: random.Random) -> bool:
         """At a random time of its life. Whether there was one."""
         until = time.monotonic() + 30
-        while not (workers := processes_of(self.run_dir)):
+        while not processes_of(self.run_dir):
             if time.monotonic() > until:
                 return False
             time.sleep(0.01)
-        time.sleep(generator.uniform(0, 4))
-        victim = generator.choice(processes_of(self.run_dir) or workers)
-        try:
-            os.kill(victim, signal.SIGKILL)
-        except ProcessLookupError:
-            return False
-        return True
+        time.sleep(generator.uniform(0, 2))
+        workers = processes_of(self.run_dir)
+        with contextlib.suppress(ProcessLookupError, IndexError):
+            os.kill(generator.choice(workers), signal.SIGKILL)
+            return True
+        return False  # it has ended by itself meanwhile
 
     def test_killed_at_random_it_ends_where_the_undisturbed_run_does(self) -> None:
         seed = random.randrange(2**32)
         generator = random.Random(seed)
         steps = ("--steps", str(20 + 10 * KILLS))
         undisturbed = self.runs.digest(2, self.folder / "undisturbed", *steps)
-        with self.start(*steps) as running:
-            kills = 0
-            while kills < KILLS and running.poll() is None:
-                kills += self.kill_one(generator)
-            _, said = running.communicate(timeout=300)
+        running = self.start(*steps)
+        kills = 0
+        while kills < KILLS and running.poll() is None:
+            kills += self.kill_one(generator)
+        running.wait(timeout=300 + 10 * KILLS)
+        said = self.told.read_text()
         print(f"seed {seed}: {kills} kills", file=sys.stderr)
         self.assertEqual(running.returncode, 0, said)
         self.assertGreater(kills, 0, said)
@@ -171,13 +200,14 @@ class Killed(unittest.TestCase):
         self.assertEqual([line["step"] for line in told], list(range(1, len(told) + 1)))
 
     def test_a_signal_stops_it_with_a_checkpoint(self) -> None:
-        with self.start("--steps", "5000") as running:
-            until = time.monotonic() + 60
-            while not list(self.run_dir.glob("checkpoints/*.ckpt")):
-                self.assertLess(time.monotonic(), until)
-                time.sleep(0.02)
-            running.send_signal(signal.SIGTERM)
-            _, said = running.communicate(timeout=60)
+        running = self.start("--steps", "5000")
+        until = time.monotonic() + 60
+        while not list(self.run_dir.glob("checkpoints/*.ckpt")):
+            self.assertLess(time.monotonic(), until)
+            time.sleep(0.02)
+        running.send_signal(signal.SIGTERM)
+        running.wait(timeout=60)
+        said = self.told.read_text()
         self.assertEqual(running.returncode, 3, said)
         self.assertIn("on request", said)
 

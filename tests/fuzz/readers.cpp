@@ -24,6 +24,7 @@
 #include "launcher/checkpoint.hpp"
 #include "launcher/injected_faults.hpp"
 #include "launcher/resolved_options.hpp"
+#include "launcher/training_state.hpp"
 #include "models/weights.hpp"
 #include "tests/imagenet/dataset_files.hpp"
 #include "tests/support/temporary_folder.hpp"
@@ -145,7 +146,8 @@ Bytes checkpoint(const std::filesystem::path& folder) {
                          .momentum = weights,
                          .statistics = statistics_state(network, network.statistics()),
                          .channels = channels,
-                         .owed = {{"rank0.x", at::ones({3})}}});
+                         .factors = {{"slot0", at::ones({2, 3})}},
+                         .owed = {{"rank0." + layout.parameters[0].name, network.parameters()[0].value}}});
   return read_whole(path);
 }
 
@@ -188,6 +190,19 @@ std::vector<Target> targets(const std::filesystem::path& folder) {
        [=](const Bytes& bytes) {
          put(file, vouched_for(bytes));
          (void)load_network(file);
+       }},
+      {"resume",
+       {{saved.begin(), saved.end() - kTrailerBytes}},
+       [=](const Bytes& bytes) {
+         put(file, vouched_for(bytes));
+         const Checkpoint loaded = load_checkpoint(file);
+         TrainOptions options;
+         options.network.arch = "mlp-2x8";
+         options.step.reduce = "powersgd";
+         options.seed = 1;
+         TrainingState state(options, /*in_channels=*/1, /*num_classes=*/3);
+         state.restore(loaded, "f", /*rank=*/0, /*world_size=*/2);
+         (void)tensors_by_slot(loaded.factors, state.network.parameters().size());
        }},
       {"checkpoint's end",
        {saved},
@@ -234,13 +249,14 @@ struct Options {
   std::int64_t most_mb = 0;
 };
 
-/// What is wrong with how `input` was taken; nothing where it was read, or refused by an Error.
+/// What is wrong with how `input` was taken; nothing where it was read, or refused as bad input.
 std::string defect_of(const Target& target, const Bytes& input, std::uint64_t& refused) {
   try {
     target.read(input);
   } catch (const Error& problem) {
     ++refused;
-    return problem.kind() == ErrorKind::invariant ? problem.what() : "";
+    const bool refuses = problem.kind() == ErrorKind::input || problem.kind() == ErrorKind::usage;
+    return refuses ? "" : problem.what();
   } catch (const std::exception& problem) {
     return std::string("no Error, but: ") + problem.what();
   }
@@ -249,6 +265,9 @@ std::string defect_of(const Target& target, const Bytes& input, std::uint64_t& r
 
 /// Whether all went well.
 bool fuzz(const Target& target, const Options& options) {
+  for (const Bytes& whole : target.seeds) {
+    target.read(whole);  // else all inputs would be refused for a reason of their own
+  }
   using Clock = std::chrono::steady_clock;
   const auto began = Clock::now();
   const auto is_over = [&](std::uint64_t count) {

@@ -48,8 +48,11 @@ class Elastic(ProgramTest):
         )
         self.assertIn("--global-batch-size 40", said.stderr)
 
-    def test_fewer_images_than_workers_are_refused(self) -> None:
+    def test_what_can_not_be_shared_is_refused(self) -> None:
         self.refused(*self.options_of_defaults("--global-batch-size", "321"), says="at most the 320")
+        few = run([*mpirun(2), PROGRAM, *self.options_of_defaults("--global-batch-size", "1")])
+        self.assertEqual(few.returncode, 2, few.stderr)
+        self.assertIn("leaves some of 2 workers without one", few.stderr)
         self.refused(
             *self.options_of_defaults("--global-batch-size", "40", "--accumulate", "2"), says="--accumulate"
         )

@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 
 NODES = ("n1", "n2")
+# srun's PMIx has files in /tmp whose names two nodes on one machine would share.
+PRIVATE_TMP = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs /tmp && exec "$@"', "sh")
 DAEMONS = ("munged", "slurmctld", "slurmd", "sbatch")
 
 CONFIGURATION = """
@@ -47,7 +49,12 @@ def missing() -> str:
     absent = [daemon for daemon in DAEMONS if shutil.which(daemon, path=path) is None]
     if absent:
         return f"{', '.join(absent)} not found: apt-get install munge slurm-wlm"
-    return "" if os.geteuid() == 0 else "starting Slurm's daemons needs root"
+    if os.geteuid() != 0:
+        return "starting Slurm's daemons needs root"
+    private = subprocess.run([*PRIVATE_TMP, "true"], capture_output=True, check=False)
+    return (
+        "" if private.returncode == 0 else "a node's own /tmp needs namespaces, which this container has not"
+    )
 
 
 def free_ports(count: int) -> list[int]:
@@ -78,6 +85,8 @@ class SlurmCluster:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if (self.folder / "slurmctld.pid").exists():
+            self._end_jobs()
         for daemon in reversed(self.daemons):
             daemon.terminate()
         for daemon in reversed(self.daemons):
@@ -85,6 +94,13 @@ class SlurmCluster:
                 daemon.wait(timeout=30)
             daemon.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _end_jobs(self) -> None:
+        """They would outlive the daemons."""
+        self.run("scancel", "--user=root")
+        until = time.monotonic() + 30
+        while self.run("squeue", "--noheader") and time.monotonic() < until:
+            time.sleep(0.2)
 
     def _start(self) -> None:
         key = self.folder / "munge.key"
@@ -101,10 +117,8 @@ class SlurmCluster:
         self._daemon("munged", "--force", "--foreground", *options)
         self._until(lambda: (self.folder / "munge.sock").exists(), "munged does not listen")
         self._daemon("slurmctld", "-D")
-        # srun's PMIx has files in /tmp whose names two nodes on one machine would share.
-        private = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs /tmp && exec "$@"', "sh")
         for number, node in enumerate(NODES):
-            self._daemon(*(private if number > 0 else ()), "slurmd", "-D", "-N", node)
+            self._daemon(*(PRIVATE_TMP if number > 0 else ()), "slurmd", "-D", "-N", node)
         self._until(
             lambda: self.run("sinfo", "-h", "-t", "idle", "-o", "%D") == "2", "the nodes do not come up"
         )
@@ -146,20 +160,20 @@ class SlurmCluster:
             raise RuntimeError(f"sbatch: {done.stderr.strip()}")
         return int(done.stdout)
 
-    def job(self, number: int) -> dict[str, str]:
+    def job(self, number: int | str) -> dict[str, str]:
         """What Slurm knows of it: JobState, Restarts, ExitCode and so on."""
         return dict(
             re.findall(r"(\w+)=(\S*)", self.run("scontrol", "--oneliner", "show", "job", str(number)))
         )
 
-    def story(self, number: int) -> str:
+    def story(self, number: int | str) -> str:
         """Of a job, as Slurm's daemons tell it."""
         lines = [line for path in self.folder.glob("slurm*.log") for line in path.read_text().splitlines()]
         return "\n".join(
             sorted(line for line in lines if re.search(rf"JobId={number}\b|StepId={number}\.", line))
         )
 
-    def wait_for(self, number: int, *states: str, timeout: float = 120) -> dict[str, str]:
+    def wait_for(self, number: int | str, *states: str, timeout: float = 120) -> dict[str, str]:
         until = time.monotonic() + timeout
         while (job := self.job(number)).get("JobState") not in states:
             if time.monotonic() > until:
@@ -167,10 +181,12 @@ class SlurmCluster:
             time.sleep(0.2)
         return job
 
-    def start_soon(self, number: int) -> None:
+    def start_soon(self, number: int | str) -> None:
         """A job that is back in the queue, which Slurm would let wait for two minutes.
 
         It has a reason to: what is left of the first start would end the second.
         """
         self.wait_for(number, "PENDING")
-        self.run("scontrol", "update", f"JobId={number}", "StartTime=now+8")
+        subprocess.run(
+            ["scontrol", "update", f"JobId={number}", "StartTime=now+8"], env=self.environment, check=True
+        )

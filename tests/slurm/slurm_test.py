@@ -56,11 +56,11 @@ class Slurm(ProgramTest):
             folder=REPOSITORY,
         )
 
-    def output(self, job: int) -> str:
+    def output(self, job: int | str) -> str:
         written = [path.read_text() for path in self.folder.glob(f"*-{job}.log")]
         return "\n".join([*written, self.slurm.story(job)])
 
-    def wait_for_checkpoint(self, job: int) -> None:
+    def wait_for_checkpoint(self, job: int | str) -> None:
         until = time.monotonic() + 60
         while not list(self.run_dir.glob("checkpoints/step-*.ckpt")):
             self.assertIn(
@@ -69,7 +69,7 @@ class Slurm(ProgramTest):
             self.assertLess(time.monotonic(), until, self.output(job))
             time.sleep(0.05)
 
-    def finish(self, job: int) -> None:
+    def finish(self, job: int | str) -> None:
         """From the queue, into which it was put again, to the end, which is the undisturbed run's."""
         self.slurm.start_soon(job)
         done = self.slurm.wait_for(job, "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT")
@@ -105,25 +105,32 @@ class Slurm(ProgramTest):
         self.wait_for_checkpoint(job)
         self.slurm.run("scancel", str(job))
         self.slurm.wait_for(job, "CANCELLED")
+        self.assertIn("on request", self.output(job))
         self.assertNotIn("back into the queue", self.output(job))
         self.train(*LONG)
         self.assertEqual(self.digest_of(self.run_dir), self.undisturbed)
 
-    def test_an_array_compares_ratios(self) -> None:
+    def test_an_array_compares_ratios_and_its_last_job_goes_back_alone(self) -> None:
         runs = self.run_dir
-        small = ("--arch", "resnet20", "--batch-size", "16", "--steps", "10", "--seed", "3")
+        small = ("--arch", "resnet20", "--batch-size", "16", "--steps", "40", "--checkpoint-every", "4")
         job = self.slurm.submit(
             *SMALL,
             f"--output={self.folder}/ratios-%A_%a.log",
             str(REPOSITORY / "scripts" / "slurm" / "ratios.sbatch"),
             str(runs),
-            *("--data", str(self.data), *small),
+            *("--data", str(self.data), *small, "--seed", "3"),
             folder=REPOSITORY,
         )
-        until = time.monotonic() + 120
+        last = f"{job}_3"
+        self.run_dir = runs / "0.25"
+        self.wait_for_checkpoint(last)
+        self.slurm.run("scancel", "--batch", "--signal=USR1", last)
+        self.slurm.start_soon(last)
+        until = time.monotonic() + 180
         while len(summaries := sorted(runs.glob("*/summary.json"))) < 4:
             self.assertLess(time.monotonic(), until, self.slurm.run("squeue") + str(job))
             time.sleep(0.5)
+        self.assertEqual([self.slurm.job(f"{job}_{task}")["Restarts"] for task in range(4)], list("0001"))
         sent = [json.loads(path.read_text())["wire_bytes_per_step"] for path in summaries]
         self.assertEqual([path.parent.name for path in summaries], ["0.25", "0.33", "0.5", "1"])
         self.assertEqual(sent, sorted(sent))
