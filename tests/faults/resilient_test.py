@@ -174,7 +174,7 @@ class Killed(unittest.TestCase):
             if time.monotonic() > until:
                 return False
             time.sleep(0.01)
-        time.sleep(generator.uniform(0, 2))
+        time.sleep(generator.uniform(0, 5))
         workers = processes_of(self.run_dir)
         with contextlib.suppress(ProcessLookupError, IndexError):
             os.kill(generator.choice(workers), signal.SIGKILL)
@@ -184,7 +184,7 @@ class Killed(unittest.TestCase):
     def test_killed_at_random_it_ends_where_the_undisturbed_run_does(self) -> None:
         seed = random.randrange(2**32)
         generator = random.Random(seed)
-        steps = ("--steps", str(20 + 10 * KILLS))
+        steps = ("--steps", str(20 + 30 * KILLS))
         undisturbed = self.runs.digest(2, self.folder / "undisturbed", *steps)
         running = self.start(*steps)
         kills = 0
