@@ -11,8 +11,18 @@ import time
 from pathlib import Path
 
 NODES = ("n1", "n2")
-# srun's PMIx has files in /tmp whose names two nodes on one machine would share.
-PRIVATE_TMP = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs /tmp && exec "$@"', "sh")
+# srun's PMIx has files in /tmp whose names two nodes on one machine would share. The repository may be in
+# there, and has to stay: it is the first argument, and the second an empty folder.
+PRIVATE_TMP = """
+set -e
+mount --bind "$0" "$1"
+mount -t tmpfs tmpfs /tmp
+mkdir -p "$0"
+mount --bind "$1" "$0"
+shift
+exec "$@"
+"""
+REPOSITORY = Path(__file__).resolve().parents[2]
 DAEMONS = ("munged", "slurmctld", "slurmd", "sbatch")
 
 CONFIGURATION = """
@@ -51,7 +61,8 @@ def missing() -> str:
         return f"{', '.join(absent)} not found: apt-get install munge slurm-wlm"
     if os.geteuid() != 0:
         return "starting Slurm's daemons needs root"
-    private = subprocess.run([*PRIVATE_TMP, "true"], capture_output=True, check=False)
+    unshare = ["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/tmp"]
+    private = subprocess.run(unshare, capture_output=True, check=False)
     return (
         "" if private.returncode == 0 else "a node's own /tmp needs namespaces, which this container has not"
     )
@@ -117,8 +128,11 @@ class SlurmCluster:
         self._daemon("munged", "--force", "--foreground", *options)
         self._until(lambda: (self.folder / "munge.sock").exists(), "munged does not listen")
         self._daemon("slurmctld", "-D")
+        kept = self.folder / "repository"
+        kept.mkdir()
+        private = ("unshare", "--mount", "sh", "-c", PRIVATE_TMP, str(REPOSITORY), str(kept))
         for number, node in enumerate(NODES):
-            self._daemon(*(PRIVATE_TMP if number > 0 else ()), "slurmd", "-D", "-N", node)
+            self._daemon(*(private if number > 0 else ()), "slurmd", "-D", "-N", node)
         self._until(
             lambda: self.run("sinfo", "-h", "-t", "idle", "-o", "%D") == "2", "the nodes do not come up"
         )
