@@ -50,8 +50,9 @@ class Communicator {
   virtual void broadcast(std::span<std::byte> bytes, int root) = 0;
   /// Collective. Blocks. All ranks' bytes, equally many from each, in rank order.
   [[nodiscard]] virtual std::vector<std::byte> allgather(std::span<const std::byte> bytes) = 0;
-  /// Collective. Blocks. The same on `root` alone; nothing on the others.
-  [[nodiscard]] virtual std::vector<std::byte> gather(std::span<const std::byte> bytes, int root) = 0;
+  /// Collective. Blocks. The same into `all` of `root`, which has world_size times as many bytes; others' is
+  /// not looked at.
+  virtual void gather(std::span<const std::byte> bytes, std::span<std::byte> all, int root) = 0;
   /// Collective. Blocks. Sums in place over all ranks.
   virtual void allreduce_sum(std::span<double> values) = 0;
   /// Collective. Blocks until every rank has called it.

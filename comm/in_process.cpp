@@ -233,10 +233,13 @@ class InProcessGroup::Rank final : public Communicator {
     return meet({"allgather", bytes.size(), ""}, bytes, in_rank_order, 0);
   }
 
-  std::vector<std::byte> gather(std::span<const std::byte> bytes, int root) override {
+  void gather(std::span<const std::byte> bytes, std::span<std::byte> all, int root) override {
     require(0 <= root && root < world_size(), "gather: no rank is the root");
-    auto all = meet({"gather", bytes.size(), concat("to rank ", root)}, bytes, in_rank_order, 0);
-    return rank_ == root ? std::move(all) : std::vector<std::byte>();
+    const auto gathered = meet({"gather", bytes.size(), concat("to rank ", root)}, bytes, in_rank_order, 0);
+    if (rank_ == root) {
+      require(all.size() == gathered.size(), "gather: the root has no room for all ranks' bytes");
+      copy_to(all, gathered);
+    }
   }
 
   void allreduce_sum(std::span<double> values) override {

@@ -259,36 +259,45 @@ void MpiCommunicator::broadcast(std::span<std::byte> bytes, int root) {
 }
 
 std::vector<std::byte> MpiCommunicator::allgather(std::span<const std::byte> bytes) {
-  return gather_in_pieces(bytes, /*here=*/true, [&](const std::byte* own, int count, std::byte* all) {
+  std::vector<std::byte> all(bytes.size() * static_cast<std::size_t>(world_size_));
+  gather_in_pieces(bytes, all, [&](const std::byte* own, int count, std::byte* gathered) {
     complete("MPI_Iallgather", [&](MPI_Request* request) {
-      return MPI_Iallgather(own, count, MPI_BYTE, all, count, MPI_BYTE, control_, request);
+      return MPI_Iallgather(own, count, MPI_BYTE, gathered, count, MPI_BYTE, control_, request);
     });
   });
+  return all;
 }
 
-std::vector<std::byte> MpiCommunicator::gather(std::span<const std::byte> bytes, int root) {
-  return gather_in_pieces(bytes, rank_ == root, [&](const std::byte* own, int count, std::byte* all) {
+void MpiCommunicator::gather(std::span<const std::byte> bytes, std::span<std::byte> all, int root) {
+  const bool here = rank_ == root;
+  require(!here || all.size() == bytes.size() * static_cast<std::size_t>(world_size_),
+          "gather: the root has no room for all ranks' bytes");
+  const auto gathered = here ? all : std::span<std::byte>();
+  gather_in_pieces(bytes, gathered, [&](const std::byte* own, int count, std::byte* piece) {
     complete("MPI_Igather", [&](MPI_Request* request) {
-      return MPI_Igather(own, count, MPI_BYTE, all, count, MPI_BYTE, root, control_, request);
+      return MPI_Igather(own, count, MPI_BYTE, piece, count, MPI_BYTE, root, control_, request);
     });
   });
 }
 
 template <typename Gather>
-std::vector<std::byte> MpiCommunicator::gather_in_pieces(std::span<const std::byte> bytes, bool here,
-                                                         const Gather& gather) const {
+void MpiCommunicator::gather_in_pieces(std::span<const std::byte> bytes, std::span<std::byte> all,
+                                       const Gather& gather) const {
   const auto ranks = static_cast<std::size_t>(world_size_);
-  std::vector<std::byte> all(here ? bytes.size() * ranks : 0);
   // Counts stay within int for all ranks together: implementations have added them up in int.
-  split(bytes.size(), std::max<std::size_t>(max_count_ / ranks, 1), [&](std::size_t offset, int count) {
+  const std::size_t most = std::max<std::size_t>(max_count_ / ranks, 1);
+  split(bytes.size(), most, [&](std::size_t offset, int count) {
     const auto size = static_cast<std::size_t>(count);
-    std::vector<std::byte> piece(here ? size * ranks : 0);
+    if (size == bytes.size()) {
+      gather(bytes.data(), count, all.data());
+      return;
+    }
+    std::vector<std::byte> piece(all.empty() ? 0 : size * ranks);
     gather(bytes.data() + offset, count, piece.data());
-    for (std::size_t rank = 0; here && rank < ranks; ++rank) {
+    for (std::size_t rank = 0; !all.empty() && rank < ranks; ++rank) {
       std::memcpy(all.data() + rank * bytes.size() + offset, piece.data() + rank * size, size);
     }
   });
-  return all;
 }
 
 void MpiCommunicator::allreduce_sum(std::span<double> values) {

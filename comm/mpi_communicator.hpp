@@ -71,7 +71,7 @@ class MpiCommunicator final : public Communicator {
   [[nodiscard]] std::unique_ptr<Pending> start_allreduce_min(std::span<std::uint64_t> values) override;
   void broadcast(std::span<std::byte> bytes, int root) override;
   [[nodiscard]] std::vector<std::byte> allgather(std::span<const std::byte> bytes) override;
-  [[nodiscard]] std::vector<std::byte> gather(std::span<const std::byte> bytes, int root) override;
+  void gather(std::span<const std::byte> bytes, std::span<std::byte> all, int root) override;
   void allreduce_sum(std::span<double> values) override;
   void barrier() override;
   [[noreturn]] void give_up(const std::string& why) const override;
@@ -85,10 +85,10 @@ class MpiCommunicator final : public Communicator {
   /// Waits for a collective of the control communicator, which start(request) starts; `call` is its name.
   template <typename Start>
   void complete(const char* call, const Start& start) const;
-  /// gather(own, count, all) for pieces that MPI can count; the result is `here` or nowhere.
+  /// gather(own, count, all) for pieces that MPI can count; `all` is empty where nothing arrives.
   template <typename Gather>
-  [[nodiscard]] std::vector<std::byte> gather_in_pieces(std::span<const std::byte> bytes, bool here,
-                                                        const Gather& gather) const;
+  void gather_in_pieces(std::span<const std::byte> bytes, std::span<std::byte> all,
+                        const Gather& gather) const;
 
   MPI_Comm reductions_ = MPI_COMM_NULL;
   MPI_Comm control_ = MPI_COMM_NULL;

@@ -4,12 +4,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
 #include <fstream>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "core/error.hpp"
@@ -18,60 +18,6 @@
 namespace slicereduce {
 
 namespace {
-
-[[noreturn]] void fail(const char* what, const std::filesystem::path& path) {
-  throw Error(ErrorKind::io, concat("cannot ", what, " ", path.string(), ": ", std::strerror(errno)));
-}
-
-class Descriptor {
- public:
-  explicit Descriptor(int number) : number_(number) {}
-  ~Descriptor() {
-    if (number_ >= 0) {
-      ::close(number_);
-    }
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-
-  [[nodiscard]] int get() const { return number_; }
-  // A full disk may only be told at close.
-  [[nodiscard]] bool close() { return ::close(std::exchange(number_, -1)) == 0; }
-
- private:
-  int number_;
-};
-
-/// Removes the half-written file unless the rename happened.
-class Unfinished {
- public:
-  explicit Unfinished(std::filesystem::path path) : path_(std::move(path)) {}
-  ~Unfinished() {
-    if (!path_.empty()) {
-      ::unlink(path_.c_str());
-    }
-  }
-  Unfinished(const Unfinished&) = delete;
-  Unfinished& operator=(const Unfinished&) = delete;
-
-  void finished() { path_.clear(); }
-
- private:
-  std::filesystem::path path_;
-};
-
-void write_all(const Descriptor& file, std::span<const std::byte> bytes, const std::filesystem::path& path) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(file.get(), bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) {
-      continue;
-    }
-    if (written < 0) {
-      fail("write", path);
-    }
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-  }
-}
 
 /// Before there are threads: asking for it changes it for a moment.
 const mode_t kMask = [] {
@@ -85,40 +31,91 @@ std::uint64_t memory_bytes() {
          static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
 }
 
-void sync_folder(const std::filesystem::path& folder) {
-  const Descriptor handle(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (handle.get() < 0 || ::fsync(handle.get()) != 0) {
-    fail("sync folder", folder);
+}  // namespace
+
+AtomicFile::AtomicFile(std::filesystem::path path)
+    : path_(std::move(path)), beside_(path_.string() + ".XXXXXX") {
+  descriptor_ = ::mkostemp(beside_.data(), O_CLOEXEC);
+  if (descriptor_ < 0) {
+    committed_ = true;  // there is nothing to remove
+    throw Error(ErrorKind::io,
+                concat("cannot create a file beside ", path_.string(), ": ", std::strerror(errno)));
   }
 }
 
-}  // namespace
+AtomicFile::~AtomicFile() {
+  if (descriptor_ >= 0) {
+    ::close(descriptor_);
+  }
+  if (!committed_) {
+    ::unlink(beside_.c_str());
+  }
+}
 
-void write_atomically(const std::filesystem::path& path, std::span<const std::span<const std::byte>> pieces) {
-  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
-  std::string beside = path.string() + ".XXXXXX";
-  Descriptor file(::mkostemp(beside.data(), O_CLOEXEC));
-  if (file.get() < 0) {
-    fail("create a file beside", path);
+void AtomicFile::fail(const char* what) const {
+  throw Error(ErrorKind::io, concat("cannot ", what, " ", path_.string(), ": ", std::strerror(errno)));
+}
+
+void AtomicFile::write(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) {
+      continue;
+    }
+    if (written < 0) {
+      fail("write");
+    }
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
   }
-  Unfinished unfinished(beside);
-  for (const auto& piece : pieces) {
-    write_all(file, piece, beside);
-  }
+}
+
+void AtomicFile::commit() {
   // mkostemp's 0600 would surprise whoever shares the run: give the file the user's usual mode.
-  if (::fchmod(file.get(), 0666 & ~kMask) != 0 || ::fsync(file.get()) != 0 || !file.close()) {
-    fail("write", beside);
+  if (::fchmod(descriptor_, 0666 & ~kMask) != 0 || ::fsync(descriptor_) != 0) {
+    fail("write");
   }
-  if (::rename(beside.c_str(), path.c_str()) != 0) {
-    fail("rename to", path);
+  if (::close(std::exchange(descriptor_, -1)) != 0) {  // a full disk may only be told here
+    fail("write");
   }
-  unfinished.finished();
-  sync_folder(folder);
+  if (::rename(beside_.c_str(), path_.c_str()) != 0) {
+    fail("rename a file beside it to");
+  }
+  committed_ = true;
+  const std::filesystem::path folder = path_.has_parent_path() ? path_.parent_path() : ".";
+  descriptor_ = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor_ < 0 || ::fsync(descriptor_) != 0) {
+    fail("sync the folder of");
+  }
 }
 
 void write_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes) {
-  const std::array<std::span<const std::byte>, 1> pieces{bytes};
-  write_atomically(path, pieces);
+  AtomicFile file(path);
+  file.write(bytes);
+  file.commit();
+}
+
+void link_atomically(const std::filesystem::path& existing, const std::filesystem::path& path) {
+  // A link needs a name that is free, so it is made in a folder that nobody else can have.
+  std::string beside = path.string() + ".XXXXXX";
+  if (::mkdtemp(beside.data()) == nullptr) {
+    throw Error(ErrorKind::io,
+                concat("cannot create a folder beside ", path.string(), ": ", std::strerror(errno)));
+  }
+  const auto name = std::filesystem::path(beside) / "file";
+  std::error_code problem;
+  std::filesystem::create_hard_link(existing, name, problem);
+  if (problem) {
+    problem.clear();
+    std::filesystem::copy_file(existing, name, problem);
+  }
+  if (!problem) {
+    std::filesystem::rename(name, path, problem);
+  }
+  std::error_code ignored;
+  std::filesystem::remove_all(beside, ignored);
+  if (problem) {
+    throw Error(ErrorKind::io, concat("cannot write ", path.string(), ": ", problem.message()));
+  }
 }
 
 void require_plain_file_or_none(const std::filesystem::path& path) {

@@ -38,8 +38,8 @@ std::uint64_t digest_of_trailer(const Trailer& trailer) {
   return digest_of(std::as_bytes(std::span(&trailer, 1)).first(offsetof(Trailer, own_digest)));
 }
 
-Trailer trailer_of(std::span<const std::byte> payload) {
-  Trailer trailer{kMagic, payload.size(), digest128_of(payload), 0};
+Trailer trailer_of(std::uint64_t payload_bytes, const Digest128& payload_digest) {
+  Trailer trailer{kMagic, payload_bytes, payload_digest, 0};
   trailer.own_digest = digest_of_trailer(trailer);
   return trailer;
 }
@@ -124,10 +124,19 @@ const StateDict& CheckpointContent::section(std::string_view name, std::string_v
 }
 
 void write_checkpoint(const std::filesystem::path& path, const CheckpointContent& content) {
-  const auto payload = to_torch_archive(to_ivalue(content), kMark);
-  const Trailer trailer = trailer_of(payload);
-  const std::array<std::span<const std::byte>, 2> pieces{payload, std::as_bytes(std::span(&trailer, 1))};
-  write_atomically(path, pieces);
+  AtomicFile file(path);
+  std::uint64_t size = 0;
+  RunningDigest128 digest;
+  const auto sink = [&](std::span<const std::byte> bytes) {
+    file.write(bytes);
+    size += bytes.size();
+    digest.add(bytes);
+  };
+  // The trailer vouches for all of it, and a checksum of each record would cost more than that.
+  write_torch_archive(to_ivalue(content), sink, {.first_record = kMark, .checksums = false});
+  const Trailer trailer = trailer_of(size, digest.value());
+  file.write(std::as_bytes(std::span(&trailer, 1)));
+  file.commit();
 }
 
 CheckpointContent read_checkpoint(const std::filesystem::path& path) {

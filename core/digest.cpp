@@ -8,14 +8,20 @@
 
 namespace slicereduce {
 
-struct Digest::State {
-  State() : handle(XXH3_createState()) { require(handle != nullptr, "XXH3_createState failed"); }
-  ~State() { XXH3_freeState(handle); }
-  State(const State&) = delete;
-  State& operator=(const State&) = delete;
+namespace {
+
+struct Handle {
+  Handle() : handle(XXH3_createState()) { require(handle != nullptr, "XXH3_createState failed"); }
+  ~Handle() { XXH3_freeState(handle); }
+  Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
 
   XXH3_state_t* handle;
 };
+
+}  // namespace
+
+struct Digest::State : Handle {};
 
 Digest::Digest() : state_(std::make_unique<State>()) { XXH3_64bits_reset(state_->handle); }
 Digest::~Digest() = default;
@@ -36,6 +42,22 @@ Digest& Digest::add_text(const std::string& text) {
 std::uint64_t Digest::value() const { return XXH3_64bits_digest(state_->handle); }
 
 std::uint64_t digest_of(std::span<const std::byte> bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
+
+struct RunningDigest128::State : Handle {};
+
+RunningDigest128::RunningDigest128() : state_(std::make_unique<State>()) {
+  XXH3_128bits_reset(state_->handle);
+}
+RunningDigest128::~RunningDigest128() = default;
+
+void RunningDigest128::add(std::span<const std::byte> bytes) {
+  XXH3_128bits_update(state_->handle, bytes.data(), bytes.size());
+}
+
+Digest128 RunningDigest128::value() const {
+  const XXH128_hash_t hash = XXH3_128bits_digest(state_->handle);
+  return {hash.low64, hash.high64};
+}
 
 Digest128 digest128_of(std::span<const std::byte> bytes) {
   const XXH128_hash_t hash = XXH3_128bits(bytes.data(), bytes.size());

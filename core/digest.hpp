@@ -42,6 +42,22 @@ struct Digest128 {
 };
 [[nodiscard]] Digest128 digest128_of(std::span<const std::byte> bytes);
 
+/// digest128_of() bytes that come in pieces.
+class RunningDigest128 {
+ public:
+  RunningDigest128();
+  ~RunningDigest128();
+  RunningDigest128(const RunningDigest128&) = delete;
+  RunningDigest128& operator=(const RunningDigest128&) = delete;
+
+  void add(std::span<const std::byte> bytes);
+  [[nodiscard]] Digest128 value() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
 /// 16 lower-case hexadecimal digits.
 [[nodiscard]] std::string to_hex(std::uint64_t digest);
 

@@ -176,7 +176,9 @@ void write_state_dict(const std::filesystem::path& path, const StateDict& dict, 
   for (const auto& [name, value] : extras) {
     require(root.insert(name, to_ivalue(value)).second, "a state dict holds a name twice");
   }
-  write_atomically(path, to_torch_archive(root));
+  AtomicFile file(path);
+  write_torch_archive(root, [&](std::span<const std::byte> bytes) { file.write(bytes); });
+  file.commit();
 }
 
 StateFile read_state_file(const std::filesystem::path& path) { return read_state(path, /*extras=*/true); }

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <exception>
 #include <fstream>
 #include <new>
 #include <optional>
@@ -228,7 +229,7 @@ at::Tensor to_own_storage(const at::Tensor& tensor) {
   return alone ? host : host.clone(at::MemoryFormat::Preserve);
 }
 
-std::vector<std::byte> to_torch_archive(const c10::IValue& root, const std::string& first_record) {
+void write_torch_archive(const c10::IValue& root, const ArchiveSink& sink, const ArchiveForm& form) {
   std::string pickle;
   torch::jit::Pickler pickler([&](const char* data, std::size_t size) { pickle.append(data, size); }, nullptr,
                               nullptr, nullptr, nullptr, /*tag_aggregates=*/false);
@@ -236,28 +237,39 @@ std::vector<std::byte> to_torch_archive(const c10::IValue& root, const std::stri
   pickler.pushIValue(root);
   pickler.stop();
 
-  std::size_t total = pickle.size();
-  for (const auto& tensor : pickler.tensorData()) {
-    total += tensor.storage().nbytes() + 512;  // and what the zip says about it
+  // The writer is in C and takes no exceptions: what the sink throws waits until it has returned.
+  std::exception_ptr problem;
+  PyTorchStreamWriter writer(
+      [&](const void* data, std::size_t size) -> std::size_t {
+        try {
+          if (!problem) {
+            sink({static_cast<const std::byte*>(data), size});
+          }
+        } catch (...) {
+          problem = std::current_exception();
+        }
+        return size;
+      },
+      form.checksums);
+  const auto write = [&](const std::string& name, const void* data, std::size_t size) {
+    writer.writeRecord(name, data, size);
+    if (problem) {
+      std::rethrow_exception(problem);
+    }
+  };
+  if (!form.first_record.empty()) {
+    write(form.first_record, "", 0);
   }
-  std::vector<std::byte> bytes;
-  bytes.reserve(total);
-  PyTorchStreamWriter writer([&](const void* data, std::size_t size) {
-    const auto* begin = static_cast<const std::byte*>(data);
-    bytes.insert(bytes.end(), begin, begin + size);
-    return size;
-  });
-  if (!first_record.empty()) {
-    writer.writeRecord(first_record, "", 0);
-  }
-  writer.writeRecord("data.pkl", pickle.data(), pickle.size());
-  writer.writeRecord("byteorder", "little", 6);
+  write("data.pkl", pickle.data(), pickle.size());
+  write("byteorder", "little", 6);
   for (std::size_t i = 0; i < pickler.tensorData().size(); ++i) {
     const auto& storage = pickler.tensorData()[i].storage();
-    writer.writeRecord(concat("data/", i), storage.data(), storage.nbytes());
+    write(concat("data/", i), storage.data(), storage.nbytes());
   }
   writer.writeEndOfFile();
-  return bytes;
+  if (problem) {
+    std::rethrow_exception(problem);
+  }
 }
 
 bool begins_with_record(std::span<const std::byte> bytes, const std::string& first_record) {

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -40,16 +41,24 @@ class TorchArchive {
   std::unique_ptr<State> state_;
 };
 
+using ArchiveSink = std::function<void(std::span<const std::byte>)>;
+
+struct ArchiveForm {
+  /// Where not empty, the name of an empty record at the head of the file, which tells kinds of files apart.
+  std::string first_record = {};
+  /// Of each record, CRC-32. It takes longer than all else; torch.load doesn't look at it, unzip does.
+  bool checksums = true;
+};
+
 /// What torch.load(..., weights_only=True) reads as the plain Python value of `root`: c10::Dict and
 /// c10::List of tensors, numbers and texts. A tensor is written from host memory, trimmed to its own
-/// elements (a view doesn't bring its storage). `first_record`, where not empty, names an empty record at
-/// the head of the file, which tells kinds of files apart.
-[[nodiscard]] std::vector<std::byte> to_torch_archive(const c10::IValue& root,
-                                                      const std::string& first_record = {});
+/// elements (a view doesn't bring its storage). Its bytes come to `sink` in order, a tensor's from where it
+/// lies; what `sink` throws ends it.
+void write_torch_archive(const c10::IValue& root, const ArchiveSink& sink, const ArchiveForm& form = {});
 /// `tensor`, or its copy: in host memory, without a gradient, alone in its storage, dense. What
-/// to_torch_archive's `root` must hold. Throws Error(invariant) for dtypes that can't be read back.
+/// write_torch_archive's `root` must hold. Throws Error(invariant) for dtypes that can't be read back.
 [[nodiscard]] at::Tensor to_own_storage(const at::Tensor& tensor);
-/// Whether `bytes` begin as to_torch_archive's with that `first_record` do; true for a beginning of that.
+/// Whether `bytes` begin as write_torch_archive's with that `first_record` do; true for a beginning of that.
 [[nodiscard]] bool begins_with_record(std::span<const std::byte> bytes, const std::string& first_record);
 
 }  // namespace slicereduce

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <sstream>
 
+#include "core/atomic_file.hpp"
 #include "core/error.hpp"
 #include "core/text.hpp"
 #include "models/weights.hpp"
@@ -14,6 +15,7 @@ namespace {
 constexpr int kFormat = 2;
 constexpr std::string_view kPrefix = "step-";
 constexpr std::string_view kSuffix = ".ckpt";
+constexpr std::string_view kBest = "best.ckpt";
 
 std::filesystem::path file_of_step(const std::filesystem::path& folder, std::int64_t step) {
   std::string digits = std::to_string(step);
@@ -207,19 +209,20 @@ std::vector<std::filesystem::path> CheckpointFolder::set_aside_beyond(std::int64
 }
 
 void CheckpointFolder::remove_unfinished() const {
-  // As write_atomically() names them: a dot and six characters behind the name to come.
+  // As core/atomic_file names them: a dot and six characters behind the name to come.
   constexpr std::size_t kBehind = 7;
   std::error_code ignored;
   std::vector<std::filesystem::path> unfinished;
   for (const auto& entry : std::filesystem::directory_iterator(folder_, ignored)) {
     const std::string name = entry.path().filename().string();
     const std::size_t end = name.size() - std::min(name.size(), kBehind);
-    if (name.starts_with(kPrefix) && name.substr(0, end).ends_with(kSuffix) && name[end] == '.') {
+    const bool is_ours = name.starts_with(kPrefix) || name.starts_with(kBest);
+    if (is_ours && name.substr(0, end).ends_with(kSuffix) && name[end] == '.') {
       unfinished.push_back(entry.path());
     }
   }
   for (const auto& path : unfinished) {
-    std::filesystem::remove(path, ignored);
+    std::filesystem::remove_all(path, ignored);
   }
 }
 
@@ -227,16 +230,7 @@ std::filesystem::path CheckpointFolder::save(const Checkpoint& checkpoint, bool 
   const auto path = file_of_step(folder_, checkpoint.manifest.step);
   save_checkpoint(path, checkpoint);
   if (is_best) {
-    // A second name for the same bytes, put in place by a rename: best.ckpt is always whole.
-    const auto best = folder_ / "best.ckpt";
-    const auto beside = folder_ / "best.ckpt.new";
-    std::filesystem::remove(beside);
-    std::error_code no_links;
-    std::filesystem::create_hard_link(path, beside, no_links);
-    if (no_links) {
-      std::filesystem::copy_file(path, beside);
-    }
-    std::filesystem::rename(beside, best);
+    link_atomically(path, folder_ / kBest);
   }
   const auto all = files();
   for (std::size_t i = 0; i + keep_ < all.size(); ++i) {

@@ -1,10 +1,12 @@
 #include "launcher/training_state.hpp"
 
-#include <ATen/ops/empty_like.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 
 #include <algorithm>
-#include <cstring>
+#include <span>
 #include <utility>
+#include <vector>
 
 #include "core/error.hpp"
 #include "core/state_dict.hpp"
@@ -55,6 +57,16 @@ at::Tensor share_of_owed(const StateDict& owed, const ParameterShape& shape, int
     }
   }
   return sum.defined() ? sum.div_(saved_ranks) : sum;
+}
+
+/// Of a tensor in host memory.
+std::span<std::byte> bytes_of(const at::Tensor& tensor) {
+  return {static_cast<std::byte*>(tensor.mutable_data_ptr()), tensor.nbytes()};
+}
+
+/// The same numbers as a storage of their own: files hold storages.
+at::Tensor alone(const at::Tensor& part) {
+  return at::from_blob(part.mutable_data_ptr(), part.sizes(), [part](void*) {}, part.options());
 }
 
 }  // namespace
@@ -212,24 +224,36 @@ void TrainingState::restore_debts(const Checkpoint& checkpoint, const std::strin
 }
 
 StateDict TrainingState::debts(Communicator& communicator) {
-  StateDict all;
   const std::span<const at::Tensor> debts = memory ? memory->owed() : std::span<at::Tensor>();
+  std::vector<std::size_t> owing;  // the same on all ranks: it follows from plans, which they share
+  std::int64_t numel = 0;
   for (std::size_t p = 0; p < debts.size(); ++p) {
-    const at::Tensor& owed = debts[p];
-    if (!owed.defined()) {
-      continue;  // on all ranks: it follows from plans, which they share
-    }
-    const at::Tensor own = in_memory_order(owed.cpu());
-    const std::span bytes(static_cast<const std::byte*>(own.const_data_ptr()), own.nbytes());
-    const std::vector<std::byte> gathered = communicator.gather(bytes, 0);
-    for (int rank = 0; rank < communicator.world_size() && !gathered.empty(); ++rank) {
-      const at::Tensor theirs = at::empty_like(own);
-      std::memcpy(theirs.mutable_data_ptr(), gathered.data() + static_cast<std::size_t>(rank) * own.nbytes(),
-                  own.nbytes());
-      all.emplace_back(owed_by(rank) + network.layout().parameters[p].name, with_sizes(theirs, owed.sizes()));
+    if (debts[p].defined()) {
+      owing.push_back(p);
+      numel += debts[p].numel();
     }
   }
-  return all;
+  const std::int64_t ranks = communicator.rank() == 0 ? communicator.world_size() : 0;
+  const at::Tensor own = at::empty({numel}, at::kFloat);
+  const at::Tensor all = at::empty({ranks, numel}, at::kFloat);
+  // Where a parameter's debts are in a rank's row.
+  const auto each = [&](const at::Tensor& row, const auto& then) {
+    std::int64_t at = 0;
+    for (const std::size_t p : owing) {
+      then(p, row.narrow(0, std::exchange(at, at + debts[p].numel()), debts[p].numel()));
+    }
+  };
+  each(own, [&](std::size_t p, const at::Tensor& place) { place.copy_(in_memory_order(debts[p])); });
+  communicator.gather(bytes_of(own), bytes_of(all), 0);
+
+  StateDict state;
+  for (std::int64_t rank = 0; rank < ranks; ++rank) {
+    each(all[rank], [&](std::size_t p, const at::Tensor& theirs) {
+      state.emplace_back(owed_by(static_cast<int>(rank)) + network.layout().parameters[p].name,
+                         with_sizes(alone(theirs), debts[p].sizes()));
+    });
+  }
+  return state;
 }
 
 Checkpoint TrainingState::checkpoint(Manifest manifest, Communicator& communicator) {

@@ -12,7 +12,7 @@
 namespace slicereduce {
 namespace {
 
-class AtomicFile : public ::testing::Test {
+class AtomicFiles : public ::testing::Test {
  protected:
   static std::span<const std::byte> bytes(const std::string& text) { return std::as_bytes(std::span(text)); }
   static std::string text(const std::vector<std::byte>& bytes) {
@@ -23,7 +23,7 @@ class AtomicFile : public ::testing::Test {
   const std::filesystem::path folder_ = temporary_.path();
 };
 
-TEST_F(AtomicFile, ReplacesTheOldContentAndLeavesNothingBeside) {
+TEST_F(AtomicFiles, ReplacesTheOldContentAndLeavesNothingBeside) {
   const auto path = folder_ / "file";
   write_atomically(path, bytes("a much longer first version"));
   write_atomically(path, bytes("second"));
@@ -31,7 +31,7 @@ TEST_F(AtomicFile, ReplacesTheOldContentAndLeavesNothingBeside) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), {}), 1);
 }
 
-TEST_F(AtomicFile, FailureKeepsTheOldContent) {
+TEST_F(AtomicFiles, FailureKeepsTheOldContent) {
   const auto folder_in_the_way = folder_ / "taken";
   std::filesystem::create_directory(folder_in_the_way);
   std::ofstream(folder_in_the_way / "inside") << "x";
@@ -41,7 +41,32 @@ TEST_F(AtomicFile, FailureKeepsTheOldContent) {
   EXPECT_THROW(write_atomically(folder_ / "missing" / "file", bytes("new")), Error);
 }
 
-TEST_F(AtomicFile, ReadingWhatIsNotAFileIsAnError) {
+TEST_F(AtomicFiles, WhatIsNotCommittedLeavesNothing) {
+  const auto path = folder_ / "file";
+  write_atomically(path, bytes("first"));
+  {
+    AtomicFile file(path);
+    file.write(bytes("sec"));
+    file.write(bytes("ond"));
+  }
+  EXPECT_EQ(text(read_whole(path)), "first");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), {}), 1);
+}
+
+TEST_F(AtomicFiles, ASecondNameTakesThePlaceOfWhatWasThere) {
+  write_atomically(folder_ / "first", bytes("first"));
+  write_atomically(folder_ / "second", bytes("second"));
+  link_atomically(folder_ / "first", folder_ / "best");
+  link_atomically(folder_ / "second", folder_ / "best");
+  EXPECT_EQ(text(read_whole(folder_ / "best")), "second");
+  EXPECT_EQ(std::filesystem::hard_link_count(folder_ / "best"), 2);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), {}), 3);
+  EXPECT_THROW(link_atomically(folder_ / "missing", folder_ / "best"), Error);
+  EXPECT_EQ(text(read_whole(folder_ / "best")), "second");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), {}), 3);
+}
+
+TEST_F(AtomicFiles, ReadingWhatIsNotAFileIsAnError) {
   EXPECT_THROW((void)read_whole(folder_ / "missing"), Error);
   EXPECT_THROW((void)read_whole(folder_), Error);
   const auto pipe = folder_ / "pipe";
@@ -49,7 +74,7 @@ TEST_F(AtomicFile, ReadingWhatIsNotAFileIsAnError) {
   EXPECT_THROW((void)read_whole(pipe), Error);  // and does not wait for a writer
 }
 
-TEST_F(AtomicFile, WhatCanNotFitIntoMemoryIsAnErrorThatNamesIt) {
+TEST_F(AtomicFiles, WhatCanNotFitIntoMemoryIsAnErrorThatNamesIt) {
   const auto sparse = folder_ / "sparse";
   std::ofstream(sparse).close();
   std::filesystem::resize_file(sparse, std::uintmax_t{1} << 43);  // of no blocks

@@ -35,6 +35,16 @@ TEST(Digest128, OneFlippedBitChangesBothHalves) {
   EXPECT_NE(digest128_of(bytes).high, before.high);
 }
 
+TEST(Digest128, PiecesGiveTheDigestOfTheWhole) {
+  const std::vector<std::byte> bytes(1000, std::byte{7});
+  const std::span<const std::byte> all(bytes);
+  RunningDigest128 pieces;
+  pieces.add(all.first(1));
+  pieces.add(all.subspan(1, 0));
+  pieces.add(all.subspan(1));
+  EXPECT_EQ(pieces.value(), digest128_of(all));
+}
+
 TEST(Digest, HexHasSixteenDigits) {
   EXPECT_EQ(to_hex(0), "0000000000000000");
   EXPECT_EQ(to_hex(0x0123456789abcdefULL), "0123456789abcdef");

@@ -1,6 +1,8 @@
 #include "core/state_dict.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/Dict.h>
+#include <ATen/core/ivalue.h>
 #include <caffe2/serialize/inline_container.h>
 #include <gtest/gtest.h>
 
@@ -12,6 +14,7 @@
 #include "core/atomic_file.hpp"
 #include "core/error.hpp"
 #include "core/text.hpp"
+#include "core/torch_archive.hpp"
 #include "tests/support/expect_error.hpp"
 #include "tests/support/temporary_folder.hpp"
 
@@ -114,6 +117,24 @@ TEST_F(StateDictFile, OtherFilesAreRefused) {
   for (const char* content : {"", "PK", "PK\x03\x04", "a text that is no archive", "\x80\x02}q."}) {
     std::ofstream(path_, std::ios::trunc) << content;
     EXPECT_EQ(kind_of_refusal(), ErrorKind::input) << content;
+  }
+}
+
+TEST(WriteTorchArchive, PassesOnWhatItsSinkThrows) {
+  c10::Dict<c10::IValue, c10::IValue> root(c10::StringType::get(), c10::AnyType::get());
+  root.insert("a", at::arange(6, at::kFloat));
+  int pieces = 0;
+  write_torch_archive(root, [&](std::span<const std::byte>) { ++pieces; });
+  ASSERT_GT(pieces, 3);
+  for (int last = 1; last <= pieces; ++last) {
+    int piece = 0;
+    const auto full = [&](std::span<const std::byte>) {
+      if (++piece == last) {
+        throw Error(ErrorKind::io, "full");
+      }
+    };
+    EXPECT_THROW(write_torch_archive(root, full), Error) << last;
+    EXPECT_EQ(piece, last);
   }
 }
 

@@ -95,13 +95,17 @@ TEST_F(Writing, OneThatSucceedsForgivesThoseBefore) {
 
 TEST_F(Writing, WhatAKilledRunLeftHalfWrittenIsRemoved) {
   make_folder();
-  const std::vector<std::string> kept{"step-00000001.ckpt", "step-00000001.ckpt.aside", "notes.txt"};
+  const std::vector<std::string> kept{"best.ckpt", "step-00000001.ckpt", "step-00000001.ckpt.aside",
+                                      "notes.txt"};
   for (const std::string& name : kept) {
     std::ofstream(folder() / name) << "x";
   }
   std::ofstream(folder() / "step-00000002.ckpt.a1B2c3") << "half";
+  std::filesystem::create_directory(folder() / "best.ckpt.a1B2c3");
+  std::ofstream(folder() / "best.ckpt.a1B2c3" / "file") << "not renamed";
   CheckpointFolder(folder(), 2).remove_unfinished();
   EXPECT_FALSE(std::filesystem::exists(folder() / "step-00000002.ckpt.a1B2c3"));
+  EXPECT_FALSE(std::filesystem::exists(folder() / "best.ckpt.a1B2c3"));
   for (const std::string& name : kept) {
     EXPECT_TRUE(std::filesystem::exists(folder() / name)) << name;
   }

@@ -207,6 +207,35 @@ class Training(ProgramTest):
         told = (self.run_dir / "slicereduce.log").read_text()
         self.assertIn(f"stopped at step={int(newest.stem.removeprefix('step-'))} on request", told)
 
+    def test_a_second_signal_ends_it_at_once(self) -> None:
+        slow = (
+            "--inject",
+            "slow:100000ms@rank0:step8",
+            "--allow-inject",
+            "-p",
+            "1",
+            "--checkpoint-every",
+            "5",
+        )
+        command = [PROGRAM, *self.options("--epochs", "500", *slow)]
+        with subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
+            deadline = time.monotonic() + 60
+            while (
+                not self.run_dir.exists()
+                or "broken on purpose" not in (self.run_dir / "slicereduce.log").read_text()
+            ):
+                self.assertLess(time.monotonic(), deadline, "no fault in a minute")
+                time.sleep(0.1)
+            process.send_signal(signal.SIGUSR1)  # waits for the step's end
+            with self.assertRaises(subprocess.TimeoutExpired):
+                process.wait(1)
+            process.send_signal(signal.SIGUSR1)
+            process.communicate(timeout=20)
+        self.assertEqual(process.returncode, -signal.SIGUSR1)
+        self.assertEqual(
+            run([PROGRAM, "inspect", str(self.run_dir / "checkpoints/step-00000005.ckpt")]).returncode, 0
+        )
+
     def test_a_run_that_diverges_ends_and_says_so_once(self) -> None:
         options = self.options("--lr", "1e30", "--steps", "20", "--checkpoint-every", "1")
         result = run([*mpirun(2), PROGRAM, *options])
@@ -250,6 +279,15 @@ class Training(ProgramTest):
         )
         self.assertEqual(second["weights_digest"], first["weights_digest"])
         self.assertEqual(second["top1"], first["top1"])  # by batch norm's statistics of the first step
+
+    def test_a_run_resumes_across_a_skipped_step(self) -> None:
+        broken = ("--inject", "nan-loss@rank1:step6", "--allow-inject", "--on-nonfinite", "skip")
+        options = ("--steps", "12", "--seed", "3", *broken)
+        whole = self.train(*options)
+        stopped = self.folder / "stopped"
+        self.train(*options, "--stop-after", "6", code=3, run_dir=stopped)
+        resumed = self.train(*options, run_dir=stopped)
+        self.assertEqual(resumed["weights_digest"], whole["weights_digest"])
 
     def test_skipping_has_an_end(self) -> None:
         broken = ",".join(f"nan-loss@rank0:step{step}" for step in range(3, 20))

@@ -160,7 +160,10 @@ inline void gather_keeps_rank_order_on_every_root(Communicator& communicator) {
   const std::vector<std::byte> own(7, static_cast<std::byte>(communicator.rank()));
   const auto all = communicator.allgather(own);
   for (int root = 0; root < communicator.world_size(); ++root) {
-    EXPECT_EQ(communicator.gather(own, root), communicator.rank() == root ? all : std::vector<std::byte>());
+    const bool leads = communicator.rank() == root;
+    std::vector<std::byte> gathered(leads ? all.size() : 0);
+    communicator.gather(own, gathered, root);
+    EXPECT_EQ(gathered, leads ? all : std::vector<std::byte>());
   }
 }
 

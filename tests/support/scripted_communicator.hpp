@@ -52,8 +52,8 @@ class ScriptedCommunicator final : public Communicator {
         real_.start_allreduce_min(values), [this] { return hangs_.load(); }, "");
   }
   void broadcast(std::span<std::byte> bytes, int root) override { real_.broadcast(bytes, root); }
-  std::vector<std::byte> gather(std::span<const std::byte> bytes, int root) override {
-    return real_.gather(bytes, root);
+  void gather(std::span<const std::byte> bytes, std::span<std::byte> all, int root) override {
+    real_.gather(bytes, all, root);
   }
   std::vector<std::byte> allgather(std::span<const std::byte> bytes) override {
     return real_.allgather(bytes);
