@@ -4,10 +4,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <new>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -31,13 +34,30 @@ std::uint64_t memory_bytes() {
          static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
 }
 
+constexpr std::size_t kAlignment = 4096;
+constexpr std::size_t kStaged = std::size_t{4} << 20;
+
+/// So that the rename outlives a power failure. It is done, and valid: who can't sync folders is not to
+/// blame.
+void sync_folder(const std::filesystem::path& folder) {
+  const int handle = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (handle >= 0) {
+    (void)::fsync(handle);
+    ::close(handle);
+  }
+}
+
 }  // namespace
 
 AtomicFile::AtomicFile(std::filesystem::path path)
-    : path_(std::move(path)), beside_(path_.string() + ".XXXXXX") {
+    : path_(std::move(path)),
+      beside_(path_.string() + ".XXXXXX"),
+      staged_(static_cast<std::byte*>(std::aligned_alloc(kAlignment, kStaged))) {
+  if (!staged_) {
+    throw std::bad_alloc();
+  }
   descriptor_ = ::mkostemp(beside_.data(), O_CLOEXEC);
   if (descriptor_ < 0) {
-    committed_ = true;  // there is nothing to remove
     throw Error(ErrorKind::io,
                 concat("cannot create a file beside ", path_.string(), ": ", std::strerror(errno)));
   }
@@ -52,14 +72,48 @@ AtomicFile::~AtomicFile() {
   }
 }
 
+void AtomicFile::Free::operator()(std::byte* memory) const { std::free(memory); }
+
 void AtomicFile::fail(const char* what) const {
   throw Error(ErrorKind::io, concat("cannot ", what, " ", path_.string(), ": ", std::strerror(errno)));
 }
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
+    const std::size_t some = std::min(bytes.size(), kStaged - staged_bytes_);
+    std::memcpy(staged_.get() + staged_bytes_, bytes.data(), some);
+    staged_bytes_ += some;
+    bytes = bytes.subspan(some);
+    if (staged_bytes_ == kStaged) {
+      bypass_cache(true);
+      write_out({staged_.get(), std::exchange(staged_bytes_, 0)});
+    }
+  }
+}
+
+void AtomicFile::bypass_cache(bool bypass) {
+  if (bypass == bypasses_cache_ || (bypass && !can_bypass_)) {
+    return;
+  }
+  const int flags = ::fcntl(descriptor_, F_GETFL);
+  const int changed = bypass ? flags | O_DIRECT : flags & ~O_DIRECT;
+  const bool done = flags >= 0 && ::fcntl(descriptor_, F_SETFL, changed) == 0;
+  if (!done && !bypass) {
+    fail("write");
+  }
+  can_bypass_ = can_bypass_ && done;
+  bypasses_cache_ = bypass && done;
+}
+
+void AtomicFile::write_out(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
     const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) {
+      continue;
+    }
+    if (written < 0 && errno == EINVAL && bypasses_cache_) {
+      can_bypass_ = false;  // a file system that only says now that it can't
+      bypass_cache(false);
       continue;
     }
     if (written < 0) {
@@ -70,6 +124,8 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
 }
 
 void AtomicFile::commit() {
+  bypass_cache(false);  // only whole blocks can
+  write_out({staged_.get(), std::exchange(staged_bytes_, 0)});
   // mkostemp's 0600 would surprise whoever shares the run: give the file the user's usual mode.
   if (::fchmod(descriptor_, 0666 & ~kMask) != 0 || ::fsync(descriptor_) != 0) {
     fail("write");
@@ -81,11 +137,7 @@ void AtomicFile::commit() {
     fail("rename a file beside it to");
   }
   committed_ = true;
-  const std::filesystem::path folder = path_.has_parent_path() ? path_.parent_path() : ".";
-  descriptor_ = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor_ < 0 || ::fsync(descriptor_) != 0) {
-    fail("sync the folder of");
-  }
+  sync_folder(path_.has_parent_path() ? path_.parent_path() : ".");
 }
 
 void write_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes) {
@@ -104,17 +156,13 @@ void link_atomically(const std::filesystem::path& existing, const std::filesyste
   const auto name = std::filesystem::path(beside) / "file";
   std::error_code problem;
   std::filesystem::create_hard_link(existing, name, problem);
-  if (problem) {
-    problem.clear();
-    std::filesystem::copy_file(existing, name, problem);
-  }
   if (!problem) {
     std::filesystem::rename(name, path, problem);
   }
   std::error_code ignored;
   std::filesystem::remove_all(beside, ignored);
   if (problem) {
-    throw Error(ErrorKind::io, concat("cannot write ", path.string(), ": ", problem.message()));
+    write_atomically(path, read_whole(existing));
   }
 }
 
@@ -137,7 +185,10 @@ std::vector<std::byte> read_whole(const std::filesystem::path& path) {
   }
   std::ifstream file(path, std::ios::binary | std::ios::ate);
   if (!file) {
-    throw Error(ErrorKind::input, concat("cannot read ", path.string(), ": ", std::strerror(errno)));
+    const int why = errno;
+    const bool stays_so = why == ENOENT || why == EACCES || why == EPERM || why == ENOTDIR || why == ELOOP;
+    throw Error(stays_so ? ErrorKind::input : ErrorKind::io,
+                concat("cannot read ", path.string(), ": ", std::strerror(why)));
   }
   const auto size = static_cast<std::uint64_t>(file.tellg());
   if (size > memory_bytes()) {

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -9,7 +10,9 @@
 namespace slicereduce {
 
 /// A file that is written beside `path` and then takes its place: readers see the old file or the new one,
-/// never a part. Whatever throws Error(io) leaves `path` as it was, and nothing beside it.
+/// never a part. Whatever throws Error(io) leaves `path` as it was, and nothing beside it. A large file does
+/// not go through the page cache, where the file system offers that: nobody reads a checkpoint soon, but
+/// training reads its images from there.
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path path);
@@ -23,12 +26,22 @@ class AtomicFile {
   void commit();
 
  private:
+  struct Free {
+    void operator()(std::byte* memory) const;
+  };
+
+  void bypass_cache(bool bypass);
+  void write_out(std::span<const std::byte> bytes);
   [[noreturn]] void fail(const char* what) const;
 
   std::filesystem::path path_;
   std::string beside_;
   int descriptor_ = -1;
   bool committed_ = false;
+  bool can_bypass_ = true;
+  bool bypasses_cache_ = false;
+  std::unique_ptr<std::byte, Free> staged_;  ///< what is not written out yet
+  std::size_t staged_bytes_ = 0;
 };
 
 void write_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes);
@@ -41,8 +54,8 @@ void link_atomically(const std::filesystem::path& existing, const std::filesyste
 /// somewhere else (a link), or wait for ever (a pipe).
 void require_plain_file_or_none(const std::filesystem::path& path);
 
-/// The whole file. Throws Error(input) where it can't be read or is none, and Error(io) where it is larger
-/// than this machine's memory.
+/// The whole file. Throws Error(input) where it is none, or there is no way to read it, and Error(io) where
+/// another try may do: it can't be opened or read for now, or is larger than this machine's memory.
 [[nodiscard]] std::vector<std::byte> read_whole(const std::filesystem::path& path);
 
 }  // namespace slicereduce

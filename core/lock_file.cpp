@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "core/error.hpp"
+#include "core/host_name.hpp"
 #include "core/text.hpp"
 
 namespace slicereduce {
@@ -18,9 +19,7 @@ namespace {
 constexpr std::size_t kMostOfHolder = 256;
 
 std::string own_name() {
-  std::array<char, kMostOfHolder / 2> host{};
-  ::gethostname(host.data(), host.size() - 1);
-  return concat("process ", ::getpid(), " on ", host.data());
+  return concat("process ", ::getpid(), " on ", host_name().substr(0, kMostOfHolder / 2));
 }
 
 /// What its holder wrote; it may be about to.

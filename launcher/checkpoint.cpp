@@ -226,17 +226,19 @@ void CheckpointFolder::remove_unfinished() const {
   }
 }
 
-std::filesystem::path CheckpointFolder::save(const Checkpoint& checkpoint, bool is_best) const {
+std::filesystem::path CheckpointFolder::save(const Checkpoint& checkpoint) const {
   const auto path = file_of_step(folder_, checkpoint.manifest.step);
   save_checkpoint(path, checkpoint);
-  if (is_best) {
-    link_atomically(path, folder_ / kBest);
-  }
   const auto all = files();
+  std::error_code ignored;  // this one is written
   for (std::size_t i = 0; i + keep_ < all.size(); ++i) {
-    std::filesystem::remove(all[i]);
+    std::filesystem::remove(all[i], ignored);
   }
   return path;
+}
+
+void CheckpointFolder::make_best(const std::filesystem::path& path) const {
+  link_atomically(path, folder_ / kBest);
 }
 
 std::optional<std::filesystem::path> CheckpointFolder::newest_valid(
@@ -249,7 +251,10 @@ std::optional<std::filesystem::path> CheckpointFolder::newest_valid(
       return path;
     } catch (const Error& problem) {
       if (problem.kind() != ErrorKind::input) {
-        throw;  // it may be whole, and this machine without the memory
+        // It may be whole, and its disk away for a moment, or this machine without the memory.
+        throw Error(problem.kind(), concat(problem.what(),
+                                           "; if that stays so, move it away and go on from the "
+                                           "one before"));
       }
       on_damaged(problem.what());
     }

@@ -95,9 +95,11 @@ class CheckpointFolder {
   /// Removes what a run that was killed has left half written. For whoever holds the run's lock.
   void remove_unfinished() const;
 
-  /// Writes the checkpoint of its step, makes it best.ckpt if `is_best`, and removes all but the newest
-  /// `keep`. Returns its path. Throws Error(io); older checkpoints are then untouched.
-  std::filesystem::path save(const Checkpoint& checkpoint, bool is_best) const;
+  /// Writes the checkpoint of its step, and removes all but the newest `keep`. Returns its path. Throws
+  /// Error(io); older checkpoints are then untouched.
+  std::filesystem::path save(const Checkpoint& checkpoint) const;
+  /// Makes best.ckpt a second name of what save() returned. Throws Error(io); it is then as it was.
+  void make_best(const std::filesystem::path& path) const;
   /// The newest file that verifies. Files that don't are told to `on_damaged` and passed over.
   [[nodiscard]] std::optional<std::filesystem::path> newest_valid(
       const std::function<void(const std::string&)>& on_damaged) const;

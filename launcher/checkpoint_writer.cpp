@@ -31,7 +31,9 @@ void detach_from_run(Checkpoint& content) {
 CheckpointWriter::CheckpointWriter(CheckpointFolder folder, std::int64_t most_failures, Log log)
     : folder_(std::move(folder)), most_failures_(most_failures), log_(std::move(log)) {}
 
-CheckpointWriter::~CheckpointWriter() {
+CheckpointWriter::~CheckpointWriter() { wait(); }
+
+void CheckpointWriter::wait() const {
   if (under_way_.valid()) {
     under_way_.wait();
   }
@@ -51,14 +53,27 @@ void CheckpointWriter::write(Checkpoint content, bool is_best) {
       std::async(std::launch::async,
                  [this, captured = std::make_shared<Checkpoint>(std::move(content)), is_best]() mutable {
                    const auto own = std::move(captured);
-                   try {
-                     log_.detail(concat("checkpoint=", folder_.save(*own, is_best).string()));
-                   } catch (const std::exception& problem) {
-                     log_.warn(concat("no checkpoint of step ", own->manifest.step, ": ", problem.what(),
-                                      "; those before are as they were"));
-                     throw;
-                   }
+                   save(*own, is_best);
                  });
+}
+
+void CheckpointWriter::save(const Checkpoint& content, bool is_best) const {
+  std::filesystem::path path;
+  try {
+    path = folder_.save(content);
+    log_.detail(concat("checkpoint=", path.string()));
+  } catch (const std::exception& problem) {
+    log_.warn(concat("no checkpoint of step ", content.manifest.step, ": ", problem.what(),
+                     "; those before are as they were"));
+    throw;
+  }
+  if (is_best) {
+    try {
+      folder_.make_best(path);
+    } catch (const std::exception& problem) {  // the checkpoint itself is whole
+      log_.warn(concat("best.ckpt is still the one of before: ", problem.what()));
+    }
+  }
 }
 
 void CheckpointWriter::finish() {

@@ -24,12 +24,15 @@ class CheckpointWriter {
   /// Waits for the one before. `content` may change as soon as this has returned, but for what is owed, which
   /// has to be the caller's last reference. Throws Error(io) where the last failure was one too many.
   void write(Checkpoint content, bool is_best);
+  /// Waits until the one under way is written, or can't be.
+  void wait() const;
   /// Waits until everything is written. Throws Error(io) where the last one could not be: whoever ends here
   /// would lose what it holds.
   void finish();
 
  private:
   void settle();
+  void save(const Checkpoint& content, bool is_best) const;
 
   CheckpointFolder folder_;
   std::int64_t most_failures_;

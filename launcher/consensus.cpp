@@ -122,6 +122,19 @@ std::string differences(Communicator& communicator, const Facts& facts) {
   return lines;
 }
 
+std::vector<int> dissenters(Communicator& communicator, const std::string& text) {
+  const std::vector<std::string> texts = allgather_texts(communicator, text);
+  const auto most = std::ranges::find_if(
+      texts, [&](const std::string& one) { return 2 * std::ranges::count(texts, one) > std::ssize(texts); });
+  std::vector<int> ranks;
+  for (std::size_t rank = 0; most != texts.end() && rank < texts.size(); ++rank) {
+    if (texts[rank] != *most) {
+      ranks.push_back(static_cast<int>(rank));
+    }
+  }
+  return ranks;
+}
+
 void require_agreement(Communicator& communicator, const Facts& facts) {
   const std::string lines = differences(communicator, facts);
   if (!lines.empty()) {

@@ -3,6 +3,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "comm/communicator.hpp"
 #include "core/error.hpp"
@@ -25,6 +26,10 @@ using Facts = std::map<std::string, std::string>;
 /// Collective. A line for each key whose value differs, with the values and the ranks that hold them; empty
 /// where all agree, which costs a digest.
 [[nodiscard]] std::string differences(Communicator& communicator, const Facts& facts);
+
+/// Collective. The ranks whose `text` is another than more than half of them hold; none where no text has so
+/// many.
+[[nodiscard]] std::vector<int> dissenters(Communicator& communicator, const std::string& text);
 
 /// Collective. Throws SharedError(disagreement) naming each key whose value differs, the values, and
 /// the ranks that hold them. Costs a digest where all agree.

@@ -8,12 +8,14 @@
 #include "core/digest.hpp"
 #include "core/state_dict.hpp"
 #include "core/text.hpp"
+#include "launcher/activity.hpp"
 #include "launcher/checkpoint.hpp"
 #include "launcher/commands.hpp"
 #include "launcher/consensus.hpp"
 #include "launcher/evaluation.hpp"
 #include "launcher/resolved_options.hpp"
 #include "launcher/training_data.hpp"
+#include "launcher/watched.hpp"
 #include "models/weights.hpp"
 
 namespace slicereduce {
@@ -32,6 +34,7 @@ struct EvalOptions {
   std::int64_t image_size = 0;
   std::int64_t batch_size = 64;
   int workers = 1;
+  double timeout_s = 300;
   bool json = false;
 
   void validate() const {
@@ -60,6 +63,7 @@ struct EvalOptions {
     LoaderConfig{.threads = workers}.validate();
     (void)parse_precision(precision);
     (void)parse_device_choice(device);
+    (void)parse_timeout(timeout_s);
   }
 };
 
@@ -90,17 +94,13 @@ void print(const std::string& network, const Accuracy& accuracy, bool json) {
                                     {"top5", accuracy.top5},
                                     {"val_loss", accuracy.val_loss},
                                     {"images", accuracy.images}};
-  if (json) {
-    std::cout << line.dump() << '\n';
-  } else {
-    std::cout << concat("network=", network, " top1=", accuracy.top1, " top5=", accuracy.top5,
-                        " val_loss=", accuracy.val_loss, " images=", accuracy.images, "\n");
-  }
+  const std::string text = concat("network=", network, " top1=", accuracy.top1, " top5=", accuracy.top5,
+                                  " val_loss=", accuracy.val_loss, " images=", accuracy.images);
+  std::cout << (json ? line.dump() : text) << std::endl;  // now: what comes next may not end
 }
 
 ExitCode evaluate_file(const CLI::App& command, const EvalOptions& options, const MpiSession& session,
                        Communicator& communicator, const Log& log) {
-  together(communicator, [&] { options.validate(); });
   require_same_options(command, communicator);
   TrainingData data;
   std::unique_ptr<LoadedNetwork> loaded;
@@ -132,8 +132,8 @@ ExitCode evaluate_file(const CLI::App& command, const EvalOptions& options, cons
                 {.threads = options.workers, .prefetch_batches = 4, .seed = 0});
   const View view{.precision = parse_precision(options.precision), .normalization = data.normalization};
   const auto evaluate_one = [&](const std::string& name, const Plan& plan, NormStatistics& statistics) {
-    const Accuracy accuracy = evaluate(loaded->network, plan, statistics, view, loader,
-                                       data.validation->size(), options.batch_size, communicator);
+    const Accuracy accuracy = *evaluate(loaded->network, plan, statistics, view, loader,
+                                        data.validation->size(), options.batch_size, communicator);
     if (session.rank() == 0) {
       print(name, accuracy, options.json);
     }
@@ -171,13 +171,18 @@ void add_eval_command(CLI::App& program, Action& action) {
                       "Side of the image; 0: the run's, or of weights the dataset's own, or 224");
   command->add_option("-b,--batch-size", o->batch_size, "Images a worker and step");
   command->add_option("-j,--workers", o->workers, "Loader threads a worker");
+  command->add_option("--timeout", o->timeout_s, "Seconds after which a worker that stands still ends it");
   command->add_flag("--json", o->json, "One JSON object a line");
   command->callback([command, o, &action] {
     action = [command, o](Arguments arguments) {
-      return on_all_ranks(arguments,
-                          [&](const MpiSession& session, Communicator& communicator, const Log& log) {
-                            return evaluate_file(*command, *o, session, communicator, log);
-                          });
+      return on_all_ranks(
+          arguments, [&](const MpiSession& session, MpiCommunicator& communicator, const Log& log) {
+            together(communicator, [&] { o->validate(); });
+            Activity activity;
+            activity.enter(Phase::evaluating);
+            const auto work = [&] { return evaluate_file(*command, *o, session, communicator, log); };
+            return run_watched(session, communicator, log, activity, parse_timeout(o->timeout_s), work);
+          });
     };
   });
 }

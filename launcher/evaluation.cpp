@@ -14,8 +14,15 @@
 
 namespace slicereduce {
 
-Accuracy evaluate(const Network& network, const Plan& plan, NormStatistics& statistics, const View& view,
-                  Loader& loader, std::int64_t size, std::int64_t batch_size, Communicator& communicator) {
+bool any_wants_to_stop(const std::function<bool()>& stop_requested, Communicator& communicator) {
+  double wishes = stop_requested && stop_requested() ? 1 : 0;
+  communicator.allreduce_sum({&wishes, 1});
+  return wishes > 0;
+}
+
+std::optional<Accuracy> evaluate(const Network& network, const Plan& plan, NormStatistics& statistics,
+                                 const View& view, Loader& loader, std::int64_t size, std::int64_t batch_size,
+                                 Communicator& communicator, const std::function<bool()>& stop_requested) {
   const c10::NoGradGuard no_grad;
   CompactNetwork compact;
   network.gather(plan, view.precision, compact);
@@ -25,7 +32,7 @@ Accuracy evaluate(const Network& network, const Plan& plan, NormStatistics& stat
                           batch_size);
   // What every rank has. They meet now and then: else a slower one would be late by all of the pass at its
   // end.
-  constexpr std::int64_t kBatchesBetweenMeetings = 16;
+  constexpr std::int64_t kBatchesBetweenMeetings = 4;
   const std::int64_t common_batches = size / communicator.world_size() / batch_size;
   std::int64_t batches = 0;
   while (const auto batch = loader.next()) {
@@ -39,16 +46,17 @@ Accuracy evaluate(const Network& network, const Plan& plan, NormStatistics& stat
     right += hits.select(1, 0).sum().item<double>();
     among_five += hits.sum().item<double>();
     loss += at::cross_entropy_loss(logits, labels, {}, at::Reduction::Sum).item<double>();
-    if (++batches % kBatchesBetweenMeetings == 0 && batches <= common_batches) {
-      communicator.barrier();
+    const bool meets = ++batches % kBatchesBetweenMeetings == 0 && batches <= common_batches;
+    if (meets && any_wants_to_stop(stop_requested, communicator)) {
+      return std::nullopt;
     }
   }
   communicator.allreduce_sum(sums);
   require(static_cast<std::int64_t>(images) == size, "an evaluation missed images or counted some twice");
-  return {.top1 = 100 * right / images,
-          .top5 = 100 * among_five / images,
-          .val_loss = loss / images,
-          .images = size};
+  return Accuracy{.top1 = 100 * right / images,
+                  .top5 = 100 * among_five / images,
+                  .val_loss = loss / images,
+                  .images = size};
 }
 
 NormStatistics recalibrate(const Network& network, const View& view, Loader& loader, EpochOrder& order,

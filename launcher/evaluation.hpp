@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <optional>
 
 #include "comm/communicator.hpp"
 #include "imagenet/epoch_order.hpp"
@@ -24,12 +26,18 @@ struct View {
   Normalization normalization;
 };
 
+/// Collective. Whether `stop_requested` of any rank says so; where there is none, it does not.
+[[nodiscard]] bool any_wants_to_stop(const std::function<bool()>& stop_requested, Communicator& communicator);
+
 /// Collective. Accuracy of the network that `plan` leaves (the exact one, if it is full) with
 /// `statistics`, over all `size` validation images of `loader`'s source: each is counted once, whatever
-/// the world size.
-[[nodiscard]] Accuracy evaluate(const Network& network, const Plan& plan, NormStatistics& statistics,
-                                const View& view, Loader& loader, std::int64_t size, std::int64_t batch_size,
-                                Communicator& communicator);
+/// the world size. Nothing where `stop_requested` of any rank said so on the way, which is asked now and
+/// then.
+[[nodiscard]] std::optional<Accuracy> evaluate(const Network& network, const Plan& plan,
+                                               NormStatistics& statistics, const View& view, Loader& loader,
+                                               std::int64_t size, std::int64_t batch_size,
+                                               Communicator& communicator,
+                                               const std::function<bool()>& stop_requested = {});
 
 /// Collective. Batch norm's statistics of the exact network, by forward passes over `batches` training
 /// batches of at most `batch_size` images that the ranks share: in sampled training the running ones describe

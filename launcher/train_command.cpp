@@ -3,12 +3,12 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <array>
 #include <csignal>
 #include <iterator>
+#include <memory>
+#include <optional>
 #include <random>
 #include <set>
-#include <thread>
 #include <utility>
 
 #include "core/device.hpp"
@@ -20,11 +20,10 @@
 #include "launcher/commands.hpp"
 #include "launcher/consensus.hpp"
 #include "launcher/link_probe.hpp"
-#include "launcher/message_of.hpp"
 #include "launcher/resolved_options.hpp"
 #include "launcher/trainer.hpp"
 #include "launcher/version.hpp"
-#include "launcher/watchdog.hpp"
+#include "launcher/watched.hpp"
 
 namespace slicereduce {
 
@@ -141,50 +140,19 @@ Facts facts_of(const RunRequest& request) {
           {"validation data", to_hex(request.data.validation->fingerprint())}};
 }
 
-/// Ends every rank: the others wait for one that stands still, and so does what would unwind here.
-[[nodiscard]] Watchdog::OnSilence end_all(const MpiSession& session, const Log& log) {
-  return [&session, log](const std::string& message) {
-    log.error(message);
-    session.abort(static_cast<int>(ExitCode::failed));
-  };
-}
-
-/// As long as there is a watchdog, whoever gives up waiting says whom for.
-class Explaining {
- public:
-  Explaining(const MpiSession& session, MpiCommunicator& communicator, const Watchdog& watchdog, Log log)
-      : communicator_(communicator) {
-    communicator.on_give_up([&session, &watchdog, log = std::move(log)](const std::string& why) {
-      // Another rank may know more: it is given the time to end this process first.
-      constexpr std::chrono::seconds kForOthers{2};
-      std::this_thread::sleep_for(kForOthers);
-      log.error(why + watchdog.whom_they_wait_for());
-      session.abort(static_cast<int>(ExitCode::failed));
-    });
-  }
-  ~Explaining() { communicator_.on_give_up({}); }
-  Explaining(const Explaining&) = delete;
-  Explaining& operator=(const Explaining&) = delete;
-
- private:
-  MpiCommunicator& communicator_;
-};
-
-/// Once it trains, what can't be read was there before: another start may find it again, so it is no exit
-/// code of bad input.
-ErrorKind kind_of(const std::exception& problem, const Activity& activity) {
-  const auto* ours = dynamic_cast<const Error*>(&problem);
-  const ErrorKind kind = ours != nullptr ? ours->kind() : ErrorKind::io;
-  const bool is_bad_input = kind == ErrorKind::input || kind == ErrorKind::usage;
-  return is_bad_input && activity.beat().phase != Phase::starting ? ErrorKind::io : kind;
-}
-
-/// From here on a rank that stands still ends the run.
-ExitCode train_watched(CLI::App& command, TrainOptions& options, const MpiSession& session,
-                       MpiCommunicator& communicator, const Log& log, RunRequest request) {
-  if (!options.chooses_mode()) {
-    request.notes.push_back(concat("reduce=", options.step.reduce));
-  }
+/// Collective. Makes of the options, and of what is there to resume, what a run is asked for.
+void settle(CLI::App& command, TrainOptions& options, const MpiSession& session,
+            MpiCommunicator& communicator, const Log& log, RunRequest& request) {
+  together(communicator, [&] {
+    if (!options.chooses_mode()) {
+      options.step.settle_reduction(communicator.world_size());
+      request.notes.push_back(concat("reduce=", options.step.reduce));
+    }
+    options.require_world(communicator.world_size());
+    refuse_beside_auto(command);
+    request.device = choose_device(parse_device_choice(options.step.device), session.local_rank());
+    make_current(request.device);
+  });
   request.faults.strike(request.activity->beat());
   // Before a seed or a file is chosen by options that may differ.
   require_same_options(command, communicator);
@@ -214,7 +182,6 @@ ExitCode train_watched(CLI::App& command, TrainOptions& options, const MpiSessio
   }
   request.options = options;
   request.config = config_text(command);
-  return Trainer(std::move(request), communicator, log).run();
 }
 
 /// `options` are what `command` has parsed into.
@@ -224,31 +191,29 @@ ExitCode train(CLI::App& command, TrainOptions& options, const MpiSession& sessi
   std::signal(SIGTERM, note_signal);
   std::signal(SIGUSR1, note_signal);
   request.stop_requested = [] { return signal_received != 0; };
-  together(communicator, [&] {
-    options.validate();
-    if (!options.chooses_mode()) {
-      options.step.settle_reduction(communicator.world_size());
-    }
-    options.require_world(communicator.world_size());
-    refuse_beside_auto(command);
-    request.device = choose_device(parse_device_choice(options.step.device), session.local_rank());
-    make_current(request.device);
-  });
-  const auto timeout = parse_timeout(options.step.timeout_s);
-  communicator.set_timeout(timeout);
-  const std::shared_ptr<Activity> activity = request.activity;
-  const Watchdog watchdog(session.world(), communicator, *activity, timeout, end_all(session, log));
-  const Explaining explaining(session, communicator, watchdog, log);
+  together(communicator, [&] { options.validate(); });
   request.faults = InjectedFaults(options.inject, communicator.rank(), log);
-  try {
-    return train_watched(command, options, session, communicator, log, std::move(request));
-  } catch (const SharedError&) {
-    throw;
-  } catch (const std::exception& problem) {  // of this rank alone
-    throw Error(
-        kind_of(problem, *activity),
-        concat(communicator.world_size() > 1 ? watchdog.describe_self() + ": " : "", message_of(problem)));
-  }
+  const std::shared_ptr<Activity> activity = request.activity;
+  std::optional<Trainer> trainer;
+  const auto work = [&] {
+    try {
+      settle(command, options, session, communicator, log, request);
+      trainer.emplace(std::move(request), communicator, log);
+      const ExitCode code = trainer->run();
+      trainer.reset();
+      return code;
+    } catch (const SharedError&) {
+      trainer.reset();  // all ranks end, but no sooner than its last checkpoint is written
+      throw;
+    }
+  };
+  const auto wait_for_checkpoint = [&] {
+    if (trainer) {
+      trainer->wait_for_checkpoint();
+    }
+  };
+  return run_watched(session, communicator, log, *activity, parse_timeout(options.step.timeout_s), work,
+                     wait_for_checkpoint);
 }
 
 }  // namespace

@@ -5,14 +5,17 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 
 #include "core/digest.hpp"
+#include "core/host_name.hpp"
 #include "core/text.hpp"
 #include "launcher/parts.hpp"
 #include "launcher/plan_dispute.hpp"
 #include "launcher/run_summary.hpp"
 #include "launcher/version.hpp"
 #include "models/cost.hpp"
+#include "sampling/memory_order.hpp"
 
 namespace slicereduce {
 
@@ -38,6 +41,16 @@ void flip_a_bit(const at::Tensor& weights) {
     number = number.select(0, 0);
   }
   number.bitwise_xor_(kOfTheFraction);
+}
+
+/// Of float tensors, as they lie in memory.
+std::uint64_t digest_of(std::span<const at::Tensor> tensors) {
+  Digest digest;
+  for (const at::Tensor& tensor : tensors) {
+    const at::Tensor numbers = in_memory_order(tensor.cpu());
+    digest.add_values(std::span(numbers.const_data_ptr<float>(), static_cast<std::size_t>(numbers.numel())));
+  }
+  return digest.value();
 }
 
 /// Collective. "1", or "0, 1": the ranks; nothing where all are.
@@ -86,11 +99,19 @@ void Trainer::load() {
   if (!factors.empty()) {
     reducer_->remember(factors);
   }
-  step_ = std::make_unique<TrainingStep>(state_->network, state_->sgd, *reducer_,
-                                         training_step_config(options_.step), state_->feedback());
+  TrainingStepConfig config = training_step_config(options_.step);
+  config.looks_before_updates = options_.on_nonfinite == "skip";
+  step_ = std::make_unique<TrainingStep>(state_->network, state_->sgd, *reducer_, config, state_->feedback());
   const LoaderConfig loading{.threads = options_.workers, .prefetch_batches = 4, .seed = *options_.seed};
   loader_ = std::make_unique<Loader>(*data_.train, data_.transform, loading);
   validation_loader_ = std::make_unique<Loader>(*data_.validation, data_.transform, loading);
+  const EvaluationImages images{.training = *loader_,
+                                .order = *order_,
+                                .validation = *validation_loader_,
+                                .validation_size = data_.validation->size()};
+  const View view{.precision = parse_precision(options_.step.precision),
+                  .normalization = data_.normalization};
+  evaluation_ = std::make_unique<NetworkEvaluation>(options_, view, *state_, images, communicator_);
 }
 
 /// Else images would be seen twice, and others never.
@@ -147,8 +168,20 @@ void Trainer::open_run() {
 }
 
 ExitCode Trainer::run() {
-  if (owes_evaluation_) {
-    finish_epoch();
+  request_.activity->at_step(std::max<std::int64_t>(state_->steps_done, 1));
+  try {
+    return train_to_the_end();
+  } catch (const SharedError&) {
+    // Nobody leaves before the last good checkpoint is written.
+    request_.activity->enter(Phase::saving);
+    together(communicator_, [&] { wait_for_checkpoint(); });
+    throw;
+  }
+}
+
+ExitCode Trainer::train_to_the_end() {
+  if (owes_evaluation_ && !finish_epoch()) {
+    return stop();
   }
   while (state_->steps_done < schedule_->total_steps()) {
     train_step();
@@ -159,25 +192,33 @@ ExitCode Trainer::run() {
     const bool stops = done < schedule_->total_steps() && (stop_requested_ || done == options_.stop_after);
     const bool is_due = options_.checkpoint_every > 0 && done % options_.checkpoint_every == 0;
     if (schedule_->ends_epoch(done) && !stops) {
-      finish_epoch();
+      if (!finish_epoch()) {
+        return stop();
+      }
     } else if (is_due || stops) {
       checkpoint(/*is_best=*/false);  // an epoch that ends is evaluated by the run that goes on
     }
     if (stops) {
-      finish_checkpoints();
-      if (leads()) {
-        report_->finish_interval();
-        report_->say(concat("stopped at step=", done, " on request; --resume auto goes on from there"));
-      }
-      return ExitCode::stopped;
+      return stop();
     }
   }
-  if (!sampled_ && !dense_) {
-    evaluate_networks();  // a finished run that was started again
+  const bool evaluated = evaluation_->sampled() || evaluation_->dense();
+  if (!evaluated && !evaluate_networks()) {  // a finished run that was started again
+    return stop();
   }
   finish_checkpoints();
   write_summary();
   return ExitCode::done;
+}
+
+ExitCode Trainer::stop() {
+  finish_checkpoints();
+  if (leads()) {
+    report_->finish_interval();
+    report_->say(
+        concat("stopped at step=", state_->steps_done, " on request; --resume auto goes on from there"));
+  }
+  return ExitCode::stopped;
 }
 
 void Trainer::enter(Phase phase) {
@@ -290,15 +331,24 @@ void Trainer::settle_dispute() {
 }
 
 void Trainer::check_replicas() {
-  const std::string drift =
-      differences(communicator_, {{"weights", to_hex(state_->network.weights_digest())}});
-  if (!drift.empty()) {
-    throw SharedError(
-        ErrorKind::invariant,
-        concat("after step ", state_->steps_done, " the ranks hold different weights:", drift,
-               "\nThe run can't be trusted from the last checkpoint on. Compare the machines' processors "
-               "and library versions, and test their memory"));
+  const Facts own{{"weights", to_hex(state_->network.weights_digest())},
+                  {"momentum", to_hex(digest_of(state_->sgd.momentum()))}};
+  const std::string drift = differences(communicator_, own);
+  if (drift.empty()) {
+    return;
   }
+  const auto hosts = allgather_texts(communicator_, host_name());
+  std::string others;
+  for (const int rank : dissenters(communicator_, own.at("weights") + own.at("momentum"))) {
+    others +=
+        concat("\nrank ", rank, " on ", hosts[static_cast<std::size_t>(rank)], ", holding what most don't");
+  }
+  throw SharedError(
+      ErrorKind::invariant,
+      concat("after step ", state_->steps_done, " the ranks hold different weights or momentum:", drift,
+             others,
+             "\nThe run can't be trusted from the last checkpoint on. Compare the machines' processors "
+             "and library versions, and test their memory"));
 }
 
 /// What travelled is the same on all ranks, so that they all come here.
@@ -322,75 +372,33 @@ void Trainer::settle_nonfinite(double own_loss) {
   }
 }
 
-void Trainer::finish_epoch() {
+bool Trainer::finish_epoch() {
   checkpoint(/*is_best=*/false);  // an evaluation can take longer than a scheduler's grace
-  evaluate_networks();
-  const double top1 = result() ? result()->top1 : -1;
+  if (!evaluate_networks()) {
+    return false;
+  }
+  const double top1 = evaluation_->result() ? evaluation_->result()->top1 : -1;
   const bool is_best = top1 > state_->best_top1;
   if (is_best) {
     state_->best_top1 = top1;
   }
   checkpoint(is_best);
+  return true;
 }
 
-bool Trainer::result_is_sampled() const {
-  return !state_->planner.current().full() && state_->planner.sampler().settles();
-}
-
-const std::optional<Accuracy>& Trainer::result() const {
-  const auto& own = result_is_sampled() ? sampled_ : dense_;
-  const auto& other = result_is_sampled() ? dense_ : sampled_;
-  return own ? own : other;
-}
-
-bool Trainer::wants(const std::string& network) const {
-  const bool sampled = !state_->planner.current().full();
-  if (!sampled) {
-    return network == "dense";  // they are one and the same
-  }
-  const std::string& choice = options_.eval_network;
-  return choice == "both" || choice == network ||
-         (choice == "auto" && (network == "sampled") == result_is_sampled());
-}
-
-View Trainer::view() const {
-  return {.precision = parse_precision(options_.step.precision), .normalization = data_.normalization};
-}
-
-void Trainer::evaluate_networks() {
+bool Trainer::evaluate_networks() {
   enter(Phase::evaluating);
   if (leads()) {
     report_->finish_interval();
   }
-  average_statistics(state_->network.statistics(), communicator_);
-  sampled_.reset();
-  dense_.reset();
-  evaluated_at_ = state_->steps_done;
-  const std::int64_t size = data_.validation->size();
   const std::int64_t epoch = schedule_->epoch(state_->steps_done - 1);
-  const auto evaluate_one = [&](const std::string& name, const Plan& plan, NormStatistics& statistics) {
-    const Accuracy accuracy = evaluate(state_->network, plan, statistics, view(), *validation_loader_, size,
-                                       options_.step.batch_size, communicator_);
-    if (leads()) {
-      report_->evaluation(state_->steps_done, epoch, name, accuracy, train_seconds_);
-    }
-    return accuracy;
-  };
-  if (wants("sampled")) {
-    sampled_ = evaluate_one("sampled", state_->planner.current(), state_->network.statistics());
-  }
-  if (wants("dense")) {
-    const bool has_norms = !state_->network.layout().statistics.empty();
-    const bool recalibrates = has_norms && !state_->ran_exactly() && options_.recalibrate_batches > 0;
-    if (recalibrates) {
-      state_->recalibrated =
-          recalibrate(state_->network, view(), *loader_, *order_, epoch, options_.recalibrate_batches,
-                      options_.step.batch_size, communicator_);
-      loader_epoch_ = -1;
-    }
-    dense_ = evaluate_one("dense", Plan::full(state_->planner.sites()),
-                          recalibrates ? *state_->recalibrated : state_->network.statistics());
-  }
+  loader_epoch_ = -1;  // its loader may be wanted
+  return evaluation_->run(
+      epoch, request_.stop_requested, [&](const std::string& network, const Accuracy& accuracy) {
+        if (leads()) {
+          report_->evaluation(state_->steps_done, epoch, network, accuracy, train_seconds_);
+        }
+      });
 }
 
 void Trainer::checkpoint(bool is_best) {
@@ -407,8 +415,8 @@ void Trainer::checkpoint(bool is_best) {
   manifest.image_size = data_.transform.image_size;
   manifest.steps_per_epoch = schedule_->steps_per_epoch();
   manifest.images_per_step = options_.images_per_step(communicator_.world_size());
-  if (evaluated_at_ == state_->steps_done && result()) {
-    manifest.top1 = result()->top1;
+  if (!evaluation_->is_of_before() && evaluation_->result()) {
+    manifest.top1 = evaluation_->result()->top1;
   }
   Checkpoint content = state_->checkpoint(std::move(manifest), communicator_);
   content.factors = state_by_slot(reducer_->remembered());
@@ -417,6 +425,12 @@ void Trainer::checkpoint(bool is_best) {
       writer_->write(std::move(content), is_best);
     }
   });
+}
+
+void Trainer::wait_for_checkpoint() {
+  if (writer_) {
+    writer_->wait();
+  }
 }
 
 void Trainer::finish_checkpoints() {
@@ -437,9 +451,9 @@ void Trainer::write_summary() {
   together(communicator_, [&] {
     if (leads()) {
       directory_.write_summary(run_summary(options_, communicator_.world_size(), training_side(), *state_,
-                                           {.sampled = sampled_,
-                                            .dense = dense_,
-                                            .result_is_sampled = result_is_sampled(),
+                                           {.sampled = evaluation_->sampled(),
+                                            .dense = evaluation_->dense(),
+                                            .result_is_sampled = evaluation_->result_is_sampled(),
                                             .epochs = static_cast<double>(state_->steps_done) /
                                                       static_cast<double>(schedule_->steps_per_epoch()),
                                             .wire_bytes_per_step = wire_bytes_per_step_,

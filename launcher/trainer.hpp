@@ -17,8 +17,8 @@
 #include "launcher/checkpoint.hpp"
 #include "launcher/checkpoint_writer.hpp"
 #include "launcher/consensus.hpp"
-#include "launcher/evaluation.hpp"
 #include "launcher/injected_faults.hpp"
+#include "launcher/network_evaluation.hpp"
 #include "launcher/run_directory.hpp"
 #include "launcher/run_report.hpp"
 #include "launcher/schedule.hpp"
@@ -54,7 +54,11 @@ class Trainer {
   /// Collective. Trains to the end, or until it was asked to stop: then a checkpoint was written.
   [[nodiscard]] ExitCode run();
 
+  /// Until the one under way is written, or can't be.
+  void wait_for_checkpoint();
+
  private:
+  [[nodiscard]] ExitCode train_to_the_end();
   /// Tells others what this rank is at, and breaks what --inject wants broken there.
   void enter(Phase phase);
 
@@ -76,9 +80,10 @@ class Trainer {
   void settle_nonfinite(double own_loss);
 
   // Between epochs
-  void finish_epoch();
-  void evaluate_networks();
-  [[nodiscard]] bool wants(const std::string& network) const;
+  /// Writes checkpoints before and after it is evaluated; false where the run is to stop in between.
+  [[nodiscard]] bool finish_epoch();
+  [[nodiscard]] bool evaluate_networks();
+  [[nodiscard]] ExitCode stop();
   void checkpoint(bool is_best);
   void finish_checkpoints();
   void write_summary();
@@ -86,11 +91,6 @@ class Trainer {
   [[nodiscard]] std::int64_t training_side() const;
 
   [[nodiscard]] bool leads() const { return communicator_.rank() == 0; }
-  /// Whether the run's result is the sampled network: see --eval-network auto.
-  [[nodiscard]] bool result_is_sampled() const;
-  /// Its accuracy, or the other network's where --eval-network leaves it out.
-  [[nodiscard]] const std::optional<Accuracy>& result() const;
-  [[nodiscard]] View view() const;
 
   RunRequest request_;
   const TrainOptions& options_;
@@ -107,6 +107,7 @@ class Trainer {
   std::unique_ptr<TrainingStep> step_;
   std::unique_ptr<Loader> loader_;
   std::unique_ptr<Loader> validation_loader_;
+  std::unique_ptr<NetworkEvaluation> evaluation_;
   std::unique_ptr<RunReport> report_;         // rank 0's
   std::unique_ptr<CheckpointWriter> writer_;  // likewise
 
@@ -117,10 +118,7 @@ class Trainer {
   std::int64_t images_ = 0;                          // trained on by all ranks since then
   double train_seconds_ = 0;                         // likewise
   std::int64_t wire_bytes_per_step_ = 0;
-  std::optional<Accuracy> sampled_;  // of the last evaluation
-  std::optional<Accuracy> dense_;
-  std::int64_t evaluated_at_ = -1;  // steps done by then
-  bool owes_evaluation_ = false;    // of the epoch at whose end the run was stopped that is resumed
+  bool owes_evaluation_ = false;  // of the epoch at whose end the run was stopped that is resumed
 };
 
 /// Collective. The file that --resume means, agreed by all ranks; nothing where a run starts afresh.

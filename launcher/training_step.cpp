@@ -11,6 +11,7 @@
 
 #include "core/digest.hpp"
 #include "core/error.hpp"
+#include "core/finite.hpp"
 #include "launcher/stopwatch.hpp"
 #include "sampling/memory_order.hpp"
 
@@ -45,10 +46,9 @@ SlotShape slot_shape(const ParameterShape& shape, const Plan& plan) {
   return slot;
 }
 
-bool is_finite(const Gradient& gradient) {
-  const auto all_finite = [](const at::Tensor& numbers) { return at::isfinite(numbers).all().item<bool>(); };
-  return gradient.has_factors() ? all_finite(gradient.left) && all_finite(gradient.right)
-                                : all_finite(gradient.values);
+bool all_finite(const Gradient& gradient) {
+  return gradient.has_factors() ? is_finite(gradient.left) && is_finite(gradient.right)
+                                : is_finite(gradient.values);
 }
 
 }  // namespace
@@ -200,7 +200,7 @@ std::optional<ReduceTimes> TrainingStep::update(const StepPlans& plans, double l
       break;  // ranks disagree, which wait() says again
     }
     if (done == 0) {
-      result.finite = is_finite(reducer_.mean(0));
+      result.finite = config_.looks_before_updates ? is_finite_throughout() : all_finite(reducer_.mean(0));
     }
     if (result.finite) {
       update_slots(done, reduced, plans, lr);
@@ -213,6 +213,20 @@ std::optional<ReduceTimes> TrainingStep::update(const StepPlans& plans, double l
     taken_.clear();
   }
   return times;
+}
+
+bool TrainingStep::is_finite_throughout() {
+  bool finite = true;
+  for (std::size_t done = 0; done < cut_.size();) {
+    const std::size_t reduced = reducer_.wait_for(done);
+    if (reduced == 0) {
+      break;
+    }
+    for (; done < reduced; ++done) {
+      finite = finite && all_finite(reducer_.mean(done));
+    }
+  }
+  return finite;
 }
 
 void TrainingStep::update_slots(std::size_t begin, std::size_t end, const StepPlans& plans, double lr) {

@@ -38,9 +38,8 @@ struct StepResult {
   double loss = 0;  ///< mean over this rank's images
   std::int64_t wire_bytes = 0;
   bool stop_requested = false;  ///< by any rank; the same on all ranks
-  /// False where the loss of any rank was infinite or NaN; the same on all ranks. No weight was changed then,
-  /// but what is owed is not to be used any more. (What overflows later, on a 2-byte wire, shows in the next
-  /// loss.)
+  /// False where the loss of any rank, or what was looked at of the gradient, was infinite or NaN; the same
+  /// on all ranks. No weight was changed then, but what is owed is not to be used any more.
   bool finite = true;
   StepTimes times;
 };
@@ -50,6 +49,9 @@ struct TrainingStepConfig {
   ReduceWhat reduce = ReduceWhat::slices;
   /// Whether what the reducer loses is owed in every step, not in those alone that send slices.
   bool owes_losses = false;
+  /// Whether no weight changes before all of the gradient was looked at. Else a loss that is not finite is
+  /// seen, but not what overflows later, on a 2-byte wire: that shows in the next loss.
+  bool looks_before_updates = false;
   double label_smoothing = 0;
 };
 
@@ -131,6 +133,7 @@ class TrainingStep {
   void take_gradient(std::size_t parameter, const at::Tensor& leaf);
   void send(std::size_t parameter, const at::Tensor& gradient);
   [[nodiscard]] std::optional<ReduceTimes> update(const StepPlans& plans, double lr, StepResult& result);
+  [[nodiscard]] bool is_finite_throughout();
   void update_slots(std::size_t begin, std::size_t end, const StepPlans& plans, double lr);
   void owe_what_was_lost(std::size_t parameter, const Gradient& mean);
   void owe_all();

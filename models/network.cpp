@@ -20,6 +20,7 @@
 #include "core/choice.hpp"
 #include "core/digest.hpp"
 #include "core/error.hpp"
+#include "core/finite.hpp"
 #include "core/overloaded.hpp"
 #include "core/random.hpp"
 #include "core/text.hpp"
@@ -270,10 +271,10 @@ std::uint64_t Network::weights_digest() const {
 }
 
 bool Network::is_finite() const {
-  const auto is_finite = [](const at::Tensor& tensor) { return at::isfinite(tensor).all().item<bool>(); };
-  return std::ranges::all_of(parameters_, is_finite, &SlicedParameter::value) &&
-         std::ranges::all_of(statistics_.mean, is_finite) &&
-         std::ranges::all_of(statistics_.variance, is_finite);
+  const auto all_numbers = [](const at::Tensor& tensor) { return slicereduce::is_finite(tensor); };
+  return std::ranges::all_of(parameters_, all_numbers, &SlicedParameter::value) &&
+         std::ranges::all_of(statistics_.mean, all_numbers) &&
+         std::ranges::all_of(statistics_.variance, all_numbers);
 }
 
 }  // namespace slicereduce

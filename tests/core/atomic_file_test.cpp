@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <fstream>
+#include <random>
 #include <string>
 
 #include "core/error.hpp"
@@ -39,6 +41,24 @@ TEST_F(AtomicFiles, FailureKeepsTheOldContent) {
   EXPECT_TRUE(std::filesystem::exists(folder_in_the_way / "inside"));
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), {}), 1);
   EXPECT_THROW(write_atomically(folder_ / "missing" / "file", bytes("new")), Error);
+}
+
+TEST_F(AtomicFiles, LargeOnesInPiecesOfAnySizeAreWhole) {
+  std::mt19937 random(7);
+  for (const std::size_t size : {std::size_t{4} << 20, (std::size_t{4} << 20) + 1, std::size_t{9'876'543}}) {
+    std::vector<std::byte> content(size);
+    std::ranges::generate(content, [&] { return static_cast<std::byte>(random()); });
+    {
+      AtomicFile file(folder_ / "large");
+      for (std::span<const std::byte> rest(content); !rest.empty();) {
+        const std::size_t some = std::min<std::size_t>(rest.size(), random() % 1'500'000);
+        file.write(rest.first(some));
+        rest = rest.subspan(some);
+      }
+      file.commit();
+    }
+    EXPECT_EQ(read_whole(folder_ / "large"), content) << size;
+  }
 }
 
 TEST_F(AtomicFiles, WhatIsNotCommittedLeavesNothing) {

@@ -114,14 +114,21 @@ class Disks(ProgramTest):
                 file.write(bytes(MEBIBYTE // 16))
         return filler
 
+    def turn_read_only(self) -> None:
+        """Which is refused as long as a file is being written there."""
+        until = time.monotonic() + UNTIL_S
+        command = ["mount", "-o", "remount,bind,ro", str(self.checkpoints)]
+        while subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode != 0:
+            self.assertLess(time.monotonic(), until)
+
     def expect_it_goes_on(self) -> None:
         """From what was written before."""
-        self.assertEqual([path for path in self.checkpoints.iterdir() if path.suffix != ".ckpt"], [])
         again = run([*mpirun(2), PROGRAM, *self.training(self.run_dir)])
         self.assertEqual(again.returncode, 0, again.stderr)
         self.assertNotIn("damaged", again.stderr)
         self.assertIn("resumed from", again.stderr)
         self.assertEqual(self.digest_of(self.run_dir), self.digest)
+        self.assertEqual([path for path in self.checkpoints.iterdir() if path.suffix != ".ckpt"], [])
 
     def test_a_full_disk_ends_a_run_after_some_failures(self) -> None:
         with self.running("--checkpoint-failures", "2") as process:
@@ -131,6 +138,7 @@ class Disks(ProgramTest):
         self.assertIn("no checkpoint of step", said)
         self.assertIn("2 checkpoints in a row could not be written (--checkpoint-failures)", said)
         self.assertIn("No space left on device", said)
+        self.assertEqual([path for path in self.checkpoints.iterdir() if path.suffix != ".ckpt"], [])
         filler.unlink()
         self.expect_it_goes_on()
 
@@ -145,7 +153,7 @@ class Disks(ProgramTest):
     def test_a_folder_that_turns_read_only_ends_a_run_after_some_failures(self) -> None:
         with self.running("--checkpoint-failures", "2") as process:
             mount("--bind", self.checkpoints, self.checkpoints)
-            mount("-o", "remount,bind,ro", self.checkpoints)
+            self.turn_read_only()
         said = self.said.read_text()
         self.assertEqual(process.returncode, 1, said)
         self.assertIn("2 checkpoints in a row could not be written (--checkpoint-failures)", said)

@@ -136,6 +136,20 @@ class Pretended(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("it is killed", done.stderr)
 
+    def test_who_only_waits_is_not_blamed(self) -> None:
+        waits = "echo 'no end within 3 s; rank 1 (of b) knows of nobody who is late' >&2; exit 1"
+        done = self.run_script(
+            waits, "exit 0", "exit 0", "exit 0", where=("--hosts", "a:2,b:2", "--host-failures", "1")
+        )
+        self.assertNotIn("b has failed", done.stderr)
+
+    def test_an_mpirun_that_does_not_start_anything_is_killed(self) -> None:
+        hangs = "exec sleep 600"
+        begins = "echo 'I 05:22:31 slicereduce 0.1.0 arch=resnet18' >&2; sleep 4; exit 0"
+        done = self.run_script(hangs, begins, where=("--np", "2", "--start-timeout", "3"))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stderr.count("training has not begun after 3 s"), 1, done.stderr)
+
     def test_bad_options(self) -> None:
         for where in (("--np", "0"), ("--hosts", "a:x"), ("--hosts", "a,a"), ("--np", "2", "--hosts", "a")):
             done = self.run_script("exit 0", where=where)

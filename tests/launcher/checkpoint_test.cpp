@@ -188,7 +188,10 @@ TEST(CheckpointFolder, KeepsTheNewestAndTheBest) {
   const auto state = used_state();
   for (const std::int64_t step : {10, 20, 30, 40}) {
     state->steps_done = step;
-    (void)checkpoints.save(saved(*state, {.version = "1"}), /*is_best=*/step == 10);
+    const auto path = checkpoints.save(saved(*state, {.version = "1"}));
+    if (step == 10) {
+      checkpoints.make_best(path);
+    }
   }
   EXPECT_FALSE(std::filesystem::exists(folder.path() / "step-00000020.ckpt"));
   EXPECT_TRUE(std::filesystem::exists(folder.path() / "step-00000030.ckpt"));
@@ -203,9 +206,9 @@ TEST(CheckpointFolder, SetsAsideWhatIsBeyondTheStepItGoesOnFrom) {
   const auto state = used_state();
   const auto save = [&](std::int64_t step) {
     state->steps_done = step;
-    return checkpoints.save(saved(*state, {.version = "1"}), /*is_best=*/step == 30);
+    return checkpoints.save(saved(*state, {.version = "1"}));
   };
-  (void)save(30);
+  checkpoints.make_best(save(30));
   (void)save(40);
   const auto aside = checkpoints.set_aside_beyond(30);
   ASSERT_EQ(aside.size(), 1U);
@@ -223,7 +226,7 @@ TEST(CheckpointFolder, PassesOverADamagedFileAndSaysSo) {
   const auto state = used_state();
   for (const std::int64_t step : {10, 20}) {
     state->steps_done = step;
-    (void)checkpoints.save(saved(*state, {.version = "1"}), false);
+    (void)checkpoints.save(saved(*state, {.version = "1"}));
   }
   const auto newest = folder.path() / "step-00000020.ckpt";
   std::filesystem::resize_file(newest, std::filesystem::file_size(newest) / 2);
@@ -243,7 +246,7 @@ class TwoCheckpoints : public ::testing::Test {
     TrainingState state(options, 1, 3);
     for (const std::int64_t step : {10, 20}) {
       state.steps_done = step;
-      (void)checkpoints_.save(saved(state, {.version = "1"}), /*is_best=*/false);
+      (void)checkpoints_.save(saved(state, {.version = "1"}));
     }
     newest_ = folder_.path() / "step-00000020.ckpt";
     whole_ = read_whole(newest_);

@@ -93,6 +93,14 @@ TEST_F(Writing, OneThatSucceedsForgivesThoseBefore) {
   EXPECT_NO_THROW(writing.write(content(4, at::rand({10})), /*is_best=*/false));
 }
 
+TEST_F(Writing, ABestThatCanNotBeLinkedIsNoFailure) {
+  std::filesystem::create_directories(folder() / "best.ckpt" / "in the way");
+  auto writing = writer();
+  writing.write(content(1, at::rand({10})), /*is_best=*/true);
+  EXPECT_NO_THROW(writing.finish());
+  EXPECT_EQ(load_checkpoint(file(1)).manifest.step, 1);
+}
+
 TEST_F(Writing, WhatAKilledRunLeftHalfWrittenIsRemoved) {
   make_folder();
   const std::vector<std::string> kept{"best.ckpt", "step-00000001.ckpt", "step-00000001.ckpt.aside",

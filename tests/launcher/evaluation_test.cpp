@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+
 #include "tests/support/in_process_ranks.hpp"
 #include "tests/support/random_source.hpp"
 #include "tests/support/tiny_network.hpp"
@@ -30,14 +32,39 @@ Accuracy accuracy_on(int world_size, std::int64_t batch_size) {
   run_ranks(world_size, [&](Communicator& communicator) {
     Network network(layout_of("resnet20"), 3);
     Loader loader(source, as_it_is(), {.threads = 0});
-    const Accuracy mine =
+    const auto mine =
         evaluate(network, Plan::full(network.layout().sites), network.statistics(),
                  {.normalization = cifar10_normalization()}, loader, kImages, batch_size, communicator);
     if (communicator.rank() == 0) {
-      accuracy = mine;
+      accuracy = mine.value();
     }
   });
   return accuracy;
+}
+
+/// How many ranks' evaluations came to nothing where one of three wants to stop once it was asked `patience`
+/// times.
+int evaluations_stopped(int patience) {
+  constexpr std::int64_t kMany = 100;
+  std::atomic<int> stopped = 0;
+  const RandomSource source(kMany);
+  run_ranks(3, [&](Communicator& communicator) {
+    Network network(layout_of("resnet20"), 3);
+    Loader loader(source, as_it_is(), {.threads = 0});
+    int asked = 0;
+    const auto wants_stop = [&] { return communicator.rank() == 1 && ++asked > patience; };
+    const auto accuracy = evaluate(network, Plan::full(network.layout().sites), network.statistics(),
+                                   {.normalization = cifar10_normalization()}, loader, kMany,
+                                   /*batch_size=*/1, communicator, wants_stop);
+    stopped += accuracy ? 0 : 1;
+    communicator.barrier();  // they are still in step
+  });
+  return stopped;
+}
+
+TEST(Evaluate, StopsOnAllRanksWhereOneWantsTo) {
+  EXPECT_EQ(evaluations_stopped(0), 3);
+  EXPECT_EQ(evaluations_stopped(1000), 0);
 }
 
 TEST(Evaluate, CountsEveryImageOnceOnAnyNumberOfRanks) {

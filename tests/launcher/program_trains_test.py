@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import socket
 import subprocess
 import time
 import unittest
@@ -207,30 +208,48 @@ class Training(ProgramTest):
         told = (self.run_dir / "slicereduce.log").read_text()
         self.assertIn(f"stopped at step={int(newest.stem.removeprefix('step-'))} on request", told)
 
-    def test_a_second_signal_ends_it_at_once(self) -> None:
-        slow = (
-            "--inject",
-            "slow:100000ms@rank0:step8",
-            "--allow-inject",
-            "-p",
-            "1",
-            "--checkpoint-every",
-            "5",
+    def wait_until_broken(self) -> None:
+        """Until --inject has struck."""
+        log = self.run_dir / "slicereduce.log"
+        deadline = time.monotonic() + 60
+        while not log.exists() or "broken on purpose" not in log.read_text():
+            self.assertLess(time.monotonic(), deadline, "no fault in a minute")
+            time.sleep(0.1)
+
+    def test_a_signal_stops_an_evaluation(self) -> None:
+        settled = ("--steps", "8", "--seed", "3", "--batch-size", "1")  # and so 25 batches to evaluate
+        whole = self.train(*settled, run_dir=self.folder / "not-stopped")
+        slow = ("--inject", "slow:3000ms@rank0:evaluation", "--allow-inject")
+        command = [*mpirun(2), PROGRAM, *self.options(*settled, *slow)]
+        with subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                self.wait_until_broken()
+                process.send_signal(signal.SIGUSR1)
+                process.communicate(timeout=60)
+            finally:
+                process.kill()
+        self.assertEqual(process.returncode, 3)
+        self.assertFalse([line for line in self.metrics() if "network" in line])
+        resumed = self.train(*settled)
+        for name in ("weights_digest", "top1_sampled", "top1_dense"):
+            self.assertEqual(resumed[name], whole[name], name)
+        self.assertEqual(
+            [line["network"] for line in self.metrics() if "network" in line], ["sampled", "dense"]
         )
+
+    def test_a_second_signal_ends_it_at_once(self) -> None:
+        slow = ("--inject", "slow:100000ms@rank0:step8", "--allow-inject", "--checkpoint-every", "5")
         command = [PROGRAM, *self.options("--epochs", "500", *slow)]
         with subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
-            deadline = time.monotonic() + 60
-            while (
-                not self.run_dir.exists()
-                or "broken on purpose" not in (self.run_dir / "slicereduce.log").read_text()
-            ):
-                self.assertLess(time.monotonic(), deadline, "no fault in a minute")
-                time.sleep(0.1)
-            process.send_signal(signal.SIGUSR1)  # waits for the step's end
-            with self.assertRaises(subprocess.TimeoutExpired):
-                process.wait(1)
-            process.send_signal(signal.SIGUSR1)
-            process.communicate(timeout=20)
+            try:
+                self.wait_until_broken()
+                process.send_signal(signal.SIGUSR1)  # waits for the step's end
+                with self.assertRaises(subprocess.TimeoutExpired):
+                    process.wait(1)
+                process.send_signal(signal.SIGUSR1)
+                process.communicate(timeout=20)
+            finally:
+                process.kill()
         self.assertEqual(process.returncode, -signal.SIGUSR1)
         self.assertEqual(
             run([PROGRAM, "inspect", str(self.run_dir / "checkpoints/step-00000005.ckpt")]).returncode, 0
@@ -303,9 +322,10 @@ class Training(ProgramTest):
         options = self.options("--steps", "20", "--mode", "dense", *broken)
         result = run([*mpirun(3), PROGRAM, *options])
         self.assertEqual(result.returncode, 1, result.stderr)
-        self.assertIn("after step 5 the ranks hold different weights", result.stderr)
+        self.assertIn("after step 5 the ranks hold different weights or momentum", result.stderr)
         self.assertRegex(result.stderr, "'[0-9a-f]+' on rank 1[;\n]")
         self.assertRegex(result.stderr, "'[0-9a-f]+' on ranks 0, 2[;\n]")
+        self.assertIn(f"rank 1 on {socket.gethostname()}, holding what most don't", result.stderr)
         self.assertFalse(list(self.run_dir.glob("checkpoints/*")))
 
     def test_config_repeats_a_run(self) -> None:

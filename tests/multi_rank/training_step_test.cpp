@@ -63,6 +63,9 @@ TEST(TrainingStepRanks, WishToStopReachesAll) { on_all_ranks(testing::expect_wis
 TEST(TrainingStepRanks, ALossThatIsNotFiniteChangesNoWeightOnAnyRank) {
   on_all_ranks(testing::expect_nonfinite_loss_changes_no_weight);
 }
+TEST(TrainingStepRanks, AnOverflowOnTheWireChangesNoWeightWhereItIsLookedFor) {
+  on_all_ranks(testing::expect_overflow_on_the_wire_is_seen_where_it_is_looked_for);
+}
 TEST(TrainingStepRanks, DifferentPlansAreFound) { on_all_ranks(testing::expect_disagreement_is_found); }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <limits>
 #include <memory>
 #include <utility>
@@ -42,6 +43,7 @@ struct Variant {
   ReduceWhat reduce = ReduceWhat::slices;
   Precision precision = Precision::fp32;
   bool overlap = true;
+  bool looks_before_updates = false;
   double lr = 0.05;
   at::Device device = at::kCPU;
 };
@@ -82,7 +84,8 @@ class Training {
         step(network, sgd, recorder,
              {.precision = variant.precision,
               .reduce = variant.reduce,
-              .owes_losses = variant.powersgd_rank > 0},
+              .owes_losses = variant.powersgd_rank > 0,
+              .looks_before_updates = variant.looks_before_updates},
              state.feedback()) {}
 
   /// Each rank has images of its own, the same ones at the same step of every training.
@@ -675,6 +678,26 @@ inline void expect_nonfinite_loss_changes_no_weight(Communicator& communicator) 
     }
     EXPECT_FALSE(training.train_one(plans, own).finite);
     EXPECT_EQ(training.network.weights_digest(), before);
+  }
+}
+
+/// A gradient overflows on the wire though the loss is finite: features of millions have gradients of the
+/// classifier's weights as large, and of its bias of less than 1.
+inline void expect_overflow_on_the_wire_is_seen_where_it_is_looked_for(Communicator& communicator) {
+  for (const bool looks : {true, false}) {
+    Training training({.mode = Mode::dense, .wire = WireType::fp16, .looks_before_updates = looks},
+                      communicator);
+    for (const SlicedParameter& parameter : training.network.parameters()) {
+      if (parameter.value.dim() == 1 && parameter.shape.name.ends_with(".weight")) {
+        parameter.value.mul_(1e6);
+      }
+    }
+    const std::uint64_t before = training.network.weights_digest();
+    const StepResult result = training.train_one();
+    EXPECT_TRUE(std::isfinite(result.loss));
+    EXPECT_EQ(result.finite, !looks);
+    EXPECT_EQ(training.network.weights_digest() == before, looks);
+    EXPECT_EQ(training.network.is_finite(), looks);
   }
 }
 
