@@ -18,7 +18,7 @@ void copy_tensors(StateDict& state) {
   }
 }
 
-/// The run goes on with its own tensors. What is owed was gathered for this checkpoint alone.
+/// The run goes on with its own tensors.
 void detach_from_run(Checkpoint& content) {
   for (StateDict* state : {&content.weights, &content.momentum, &content.statistics, &content.recalibrated,
                            &content.channels, &content.slices, &content.factors}) {
@@ -28,8 +28,12 @@ void detach_from_run(Checkpoint& content) {
 
 }  // namespace
 
-CheckpointWriter::CheckpointWriter(CheckpointFolder folder, std::int64_t most_failures, Log log)
-    : folder_(std::move(folder)), most_failures_(most_failures), log_(std::move(log)) {}
+CheckpointWriter::CheckpointWriter(CheckpointFolder folder, std::int64_t most_failures,
+                                   Communicator& communicator, Log log)
+    : folder_(std::move(folder)),
+      most_failures_(most_failures),
+      communicator_(communicator),
+      log_(std::move(log)) {}
 
 CheckpointWriter::~CheckpointWriter() { wait(); }
 
@@ -39,7 +43,7 @@ void CheckpointWriter::wait() const {
   }
 }
 
-void CheckpointWriter::write(Checkpoint content, bool is_best) {
+void CheckpointWriter::make_room() {
   settle();
   if (failures_ >= most_failures_) {
     throw Error(ErrorKind::io,
@@ -47,14 +51,24 @@ void CheckpointWriter::write(Checkpoint content, bool is_best) {
                        " checkpoints in a row could not be written (--checkpoint-failures), the last one: ",
                        failure_));
   }
-  detach_from_run(content);
+}
+
+void CheckpointWriter::write(Checkpoint content, OwnDebts debts, bool is_best) {
+  const bool leads = communicator_.rank() == 0;
+  if (leads) {
+    detach_from_run(content);
+  }
   // The future keeps what is captured until the next checkpoint: so it is taken out, and gone once written.
+  auto captured = std::make_shared<std::pair<Checkpoint, OwnDebts>>(std::move(content), std::move(debts));
   under_way_ =
-      std::async(std::launch::async,
-                 [this, captured = std::make_shared<Checkpoint>(std::move(content)), is_best]() mutable {
-                   const auto own = std::move(captured);
-                   save(*own, is_best);
-                 });
+      std::async(std::launch::async, [this, leads, is_best, captured = std::move(captured)]() mutable {
+        const auto own = std::move(captured);
+        auto& [checkpoint, owed] = *own;
+        checkpoint.owed = gather_debts(owed, communicator_);
+        if (leads) {
+          save(checkpoint, is_best);
+        }
+      });
 }
 
 void CheckpointWriter::save(const Checkpoint& content, bool is_best) const {

@@ -194,13 +194,18 @@ ExitCode train(CLI::App& command, TrainOptions& options, const MpiSession& sessi
   together(communicator, [&] { options.validate(); });
   request.faults = InjectedFaults(options.inject, communicator.rank(), log);
   const std::shared_ptr<Activity> activity = request.activity;
+  const auto timeout = parse_timeout(options.step.timeout_s);
+  std::optional<MpiCommunicator> background;
   std::optional<Trainer> trainer;
   const auto work = [&] {
     try {
       settle(command, options, session, communicator, log, request);
-      trainer.emplace(std::move(request), communicator, log);
+      background.emplace(session.world());
+      background->set_timeout(timeout);
+      trainer.emplace(std::move(request), communicator, *background, log);
       const ExitCode code = trainer->run();
       trainer.reset();
+      background->close();
       return code;
     } catch (const SharedError&) {
       trainer.reset();  // all ranks end, but no sooner than its last checkpoint is written
@@ -212,8 +217,7 @@ ExitCode train(CLI::App& command, TrainOptions& options, const MpiSession& sessi
       trainer->wait_for_checkpoint();
     }
   };
-  return run_watched(session, communicator, log, *activity, parse_timeout(options.step.timeout_s), work,
-                     wait_for_checkpoint);
+  return run_watched(session, communicator, log, *activity, timeout, work, wait_for_checkpoint);
 }
 
 }  // namespace

@@ -67,14 +67,16 @@ std::string whose_is_not_finite(double own_loss, Communicator& communicator) {
 
 }  // namespace
 
-Trainer::Trainer(RunRequest request, Communicator& communicator, Log log)
+Trainer::Trainer(RunRequest request, Communicator& communicator, Communicator& background, Log log)
     : request_(std::move(request)),
       options_(request_.options),
       communicator_(communicator),
       log_(std::move(log)),
       directory_(options_.run_dir),
       checkpoints_(directory_.checkpoints(), options_.keep),
-      data_(request_.data) {
+      data_(request_.data),
+      writer_(
+          std::make_unique<CheckpointWriter>(checkpoints_, options_.checkpoint_failures, background, log_)) {
   together(communicator_, [this] { load(); });
   require_agreement(communicator_, {{"weights at the start", to_hex(state_->network.weights_digest())}});
   together(communicator_, [this] { open_run(); });
@@ -142,7 +144,6 @@ void Trainer::open_run() {
     request_.lock = directory_.lock();
   }
   checkpoints_.remove_unfinished();
-  writer_ = std::make_unique<CheckpointWriter>(checkpoints_, options_.checkpoint_failures, log_);
   directory_.write_config(request_.config);
   log_.also_to(directory_.log());
   const auto layers = layer_costs(state_->network.layout(), Plan::full(state_->network.layout().sites),
@@ -418,28 +419,17 @@ void Trainer::checkpoint(bool is_best) {
   if (!evaluation_->is_of_before() && evaluation_->result()) {
     manifest.top1 = evaluation_->result()->top1;
   }
-  Checkpoint content = state_->checkpoint(std::move(manifest), communicator_);
+  together(communicator_, [&] { writer_->make_room(); });
+  Checkpoint content = state_->checkpoint(std::move(manifest), communicator_.world_size());
   content.factors = state_by_slot(reducer_->remembered());
-  together(communicator_, [&] {
-    if (leads()) {
-      writer_->write(std::move(content), is_best);
-    }
-  });
+  writer_->write(std::move(content), state_->debts(), is_best);
 }
 
-void Trainer::wait_for_checkpoint() {
-  if (writer_) {
-    writer_->wait();
-  }
-}
+void Trainer::wait_for_checkpoint() { writer_->wait(); }
 
 void Trainer::finish_checkpoints() {
   request_.activity->enter(Phase::saving);
-  together(communicator_, [&] {
-    if (leads()) {
-      writer_->finish();
-    }
-  });
+  together(communicator_, [&] { writer_->finish(); });
 }
 
 std::int64_t Trainer::training_side() const {

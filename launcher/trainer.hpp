@@ -49,7 +49,8 @@ class Trainer {
  public:
   /// Collective. Loads weights and makes sure that all ranks hold the same, then opens the run's
   /// folder; nothing is written before. Throws SharedError where a rank can't or ranks differ.
-  Trainer(RunRequest request, Communicator& communicator, Log log);
+  /// `background` is another communicator of the same ranks, for a thread of its own. Both must outlive this.
+  Trainer(RunRequest request, Communicator& communicator, Communicator& background, Log log);
 
   /// Collective. Trains to the end, or until it was asked to stop: then a checkpoint was written.
   [[nodiscard]] ExitCode run();
@@ -108,8 +109,8 @@ class Trainer {
   std::unique_ptr<Loader> loader_;
   std::unique_ptr<Loader> validation_loader_;
   std::unique_ptr<NetworkEvaluation> evaluation_;
-  std::unique_ptr<RunReport> report_;         // rank 0's
-  std::unique_ptr<CheckpointWriter> writer_;  // likewise
+  std::unique_ptr<RunReport> report_;  // rank 0's
+  std::unique_ptr<CheckpointWriter> writer_;
 
   std::int64_t loader_epoch_ = -1;  // where the training loader is; -1: nowhere
   bool stop_requested_ = false;

@@ -1,12 +1,8 @@
 #include "launcher/training_state.hpp"
 
-#include <ATen/ops/empty.h>
-#include <ATen/ops/from_blob.h>
-
 #include <algorithm>
 #include <span>
 #include <utility>
-#include <vector>
 
 #include "core/error.hpp"
 #include "core/state_dict.hpp"
@@ -24,49 +20,6 @@ void require_same(const std::string& what, const T& saved, const T& asked, const
     throw Error(ErrorKind::input, concat(where, " holds a network with ", what, " ", saved,
                                          ", but this run has ", asked, "; take another --run-dir"));
   }
-}
-
-std::string owed_by(int rank) { return concat("rank", rank, "."); }
-
-/// What was owed of a parameter of this shape, or null. Later it is written to as memory of that size.
-const at::Tensor* owed_of(const StateDict& owed, int rank, const ParameterShape& shape,
-                          const std::string& where) {
-  const std::string name = owed_by(rank) + shape.name;
-  const at::Tensor* found = find_tensor(owed, name);
-  if (found != nullptr &&
-      (found->sizes() != at::IntArrayRef(shape.sizes) || found->scalar_type() != at::kFloat)) {
-    throw Error(ErrorKind::input, concat(where, ": what is owed, '", name, "', is ", found->sizes(), " of ",
-                                         found->scalar_type(), ", expected ", at::IntArrayRef(shape.sizes),
-                                         " of Float: is it of another architecture?"));
-  }
-  return found;
-}
-
-/// Of a parameter: what `rank` of `world_size` owes, from what `saved_ranks` owed; undefined where nothing.
-at::Tensor share_of_owed(const StateDict& owed, const ParameterShape& shape, int saved_ranks, int rank,
-                         int world_size, const std::string& where) {
-  if (saved_ranks == world_size) {
-    const at::Tensor* own = owed_of(owed, rank, shape, where);
-    return own != nullptr ? own->clone() : at::Tensor();
-  }
-  // Means over ranks are sent: with the same mean of all debts, the same is owed together.
-  at::Tensor sum;
-  for (int saved = 0; saved < saved_ranks; ++saved) {
-    if (const at::Tensor* theirs = owed_of(owed, saved, shape, where)) {
-      sum = sum.defined() ? sum.add_(*theirs) : theirs->clone();
-    }
-  }
-  return sum.defined() ? sum.div_(saved_ranks) : sum;
-}
-
-/// Of a tensor in host memory.
-std::span<std::byte> bytes_of(const at::Tensor& tensor) {
-  return {static_cast<std::byte*>(tensor.mutable_data_ptr()), tensor.nbytes()};
-}
-
-/// The same numbers as a storage of their own: files hold storages.
-at::Tensor alone(const at::Tensor& part) {
-  return at::from_blob(part.mutable_data_ptr(), part.sizes(), [part](void*) {}, part.options());
 }
 
 }  // namespace
@@ -223,40 +176,11 @@ void TrainingState::restore_debts(const Checkpoint& checkpoint, const std::strin
   }
 }
 
-StateDict TrainingState::debts(Communicator& communicator) {
-  const std::span<const at::Tensor> debts = memory ? memory->owed() : std::span<at::Tensor>();
-  std::vector<std::size_t> owing;  // the same on all ranks: it follows from plans, which they share
-  std::int64_t numel = 0;
-  for (std::size_t p = 0; p < debts.size(); ++p) {
-    if (debts[p].defined()) {
-      owing.push_back(p);
-      numel += debts[p].numel();
-    }
-  }
-  const std::int64_t ranks = communicator.rank() == 0 ? communicator.world_size() : 0;
-  const at::Tensor own = at::empty({numel}, at::kFloat);
-  const at::Tensor all = at::empty({ranks, numel}, at::kFloat);
-  // Where a parameter's debts are in a rank's row.
-  const auto each = [&](const at::Tensor& row, const auto& then) {
-    std::int64_t at = 0;
-    for (const std::size_t p : owing) {
-      then(p, row.narrow(0, std::exchange(at, at + debts[p].numel()), debts[p].numel()));
-    }
-  };
-  each(own, [&](std::size_t p, const at::Tensor& place) { place.copy_(in_memory_order(debts[p])); });
-  communicator.gather(bytes_of(own), bytes_of(all), 0);
-
-  StateDict state;
-  for (std::int64_t rank = 0; rank < ranks; ++rank) {
-    each(all[rank], [&](std::size_t p, const at::Tensor& theirs) {
-      state.emplace_back(owed_by(static_cast<int>(rank)) + network.layout().parameters[p].name,
-                         with_sizes(alone(theirs), debts[p].sizes()));
-    });
-  }
-  return state;
+OwnDebts TrainingState::debts() {
+  return copy_debts(memory ? memory->owed() : std::span<at::Tensor>(), network.layout().parameters);
 }
 
-Checkpoint TrainingState::checkpoint(Manifest manifest, Communicator& communicator) {
+Checkpoint TrainingState::checkpoint(Manifest manifest, int world_size) const {
   const Layout& layout = network.layout();
   manifest.arch = layout.architecture.name;
   manifest.coupling = to_string(layout.coupling);
@@ -264,7 +188,7 @@ Checkpoint TrainingState::checkpoint(Manifest manifest, Communicator& communicat
   manifest.in_channels = layout.architecture.in_channels;
   manifest.num_classes = layout.architecture.num_classes;
   manifest.step = steps_done;
-  manifest.world_size = communicator.world_size();
+  manifest.world_size = world_size;
   manifest.best_top1 = best_top1;
   manifest.settles = planner.sampler().settles();
   manifest.mode = to_string(mode);
@@ -277,8 +201,7 @@ Checkpoint TrainingState::checkpoint(Manifest manifest, Communicator& communicat
           .statistics = statistics_state(network, network.statistics()),
           .recalibrated = recalibrated ? statistics_state(network, *recalibrated) : StateDict{},
           .channels = planner_state(planner),
-          .slices = slices ? planner_state(slices->planner) : StateDict{},
-          .owed = debts(communicator)};
+          .slices = slices ? planner_state(slices->planner) : StateDict{}};
 }
 
 }  // namespace slicereduce

@@ -8,6 +8,7 @@
 
 #include "comm/communicator.hpp"
 #include "launcher/checkpoint.hpp"
+#include "launcher/debts.hpp"
 #include "launcher/train_options.hpp"
 #include "models/cost.hpp"
 #include "models/network.hpp"
@@ -47,9 +48,10 @@ struct TrainingState {
   /// `rank` of `world_size` takes what it owed; of another number of ranks, each takes the mean of what all
   /// owed. Throws Error(input) where the checkpoint is of another network.
   void restore(const Checkpoint& checkpoint, const std::string& where, int rank = 0, int world_size = 1);
-  /// Collective. Rank 0's is whole; the others' lacks what they owe. `manifest` says what this state doesn't
-  /// know; the rest of it is filled in here.
-  [[nodiscard]] Checkpoint checkpoint(Manifest manifest, Communicator& communicator);
+  /// All but what ranks owe. `manifest` says what this state doesn't know; the rest of it is filled in here.
+  [[nodiscard]] Checkpoint checkpoint(Manifest manifest, int world_size) const;
+  /// What this rank owes.
+  [[nodiscard]] OwnDebts debts();
 
   Network network;
   SlicedSgd sgd;
@@ -73,7 +75,6 @@ struct TrainingState {
   [[nodiscard]] bool grows(Mode mode_of_step, double ratio) const;
   void clear_what_joins();
   void restore_debts(const Checkpoint& checkpoint, const std::string& where, int rank, int world_size);
-  [[nodiscard]] StateDict debts(Communicator& communicator);
 };
 
 }  // namespace slicereduce

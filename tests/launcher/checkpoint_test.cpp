@@ -33,7 +33,9 @@ TrainOptions tiny_options(std::uint64_t seed) {
 
 Checkpoint saved(TrainingState& state, Manifest manifest) {
   InProcessGroup alone(1);
-  return state.checkpoint(std::move(manifest), alone.rank(0));
+  Checkpoint made = state.checkpoint(std::move(manifest), /*world_size=*/1);
+  made.owed = gather_debts(state.debts(), alone.rank(0));
+  return made;
 }
 
 /// A state in which everything differs from a fresh one.
@@ -110,7 +112,8 @@ TEST(TrainingState, RestoresEveryRanksDebtsAndTurns) {
   testing::run_ranks(2, [&](Communicator& communicator) {
     TrainingState state(feedback_options(), 3, 10);
     use_feedback(state, communicator.rank());
-    Checkpoint own = state.checkpoint({.version = "1"}, communicator);
+    Checkpoint own = state.checkpoint({.version = "1"}, communicator.world_size());
+    own.owed = gather_debts(state.debts(), communicator);
     if (communicator.rank() == 0) {
       checkpoint = std::move(own);
     }

@@ -5,7 +5,10 @@
 
 #include <fstream>
 
+#include "comm/in_process.hpp"
+#include "core/text.hpp"
 #include "tests/support/expect_error.hpp"
+#include "tests/support/in_process_ranks.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace slicereduce {
@@ -22,9 +25,10 @@ class Writing : public ::testing::Test {
     made.manifest.step = step;
     return made;
   }
-  [[nodiscard]] CheckpointWriter writer(std::int64_t most_failures = 1) const {
-    return {CheckpointFolder(folder(), /*keep=*/2), most_failures, Log::silent()};
+  [[nodiscard]] CheckpointWriter writer(std::int64_t most_failures = 1) {
+    return {CheckpointFolder(folder(), /*keep=*/2), most_failures, alone_.rank(0), Log::silent()};
   }
+  static OwnDebts nothing() { return copy_debts({}, {}); }
   [[nodiscard]] std::filesystem::path folder() const { return temporary_.path() / "checkpoints"; }
   [[nodiscard]] std::filesystem::path file(int step) const {
     return folder() / ("step-0000000" + std::to_string(step) + ".ckpt");
@@ -32,6 +36,7 @@ class Writing : public ::testing::Test {
   void make_folder() { std::filesystem::create_directory(folder()); }
 
   testing::TemporaryFolder temporary_;
+  InProcessGroup alone_{1};
 };
 
 TEST_F(Writing, WhatChangesAfterwardsIsNotInTheFile) {
@@ -39,18 +44,48 @@ TEST_F(Writing, WhatChangesAfterwardsIsNotInTheFile) {
   auto writing = writer();
   const at::Tensor weights = at::rand({1000});
   const at::Tensor as_they_were = weights.clone();
-  writing.write(content(1, weights), /*is_best=*/true);
+  writing.make_room();
+  writing.write(content(1, weights), nothing(), /*is_best=*/true);
   weights.zero_();
   writing.finish();
   EXPECT_TRUE(at::equal(load_checkpoint(file(1)).weights.front().second, as_they_were));
   EXPECT_TRUE(at::equal(load_checkpoint(folder() / "best.ckpt").weights.front().second, as_they_were));
 }
 
+TEST_F(Writing, WhatAllRanksOweIsInTheFile) {
+  make_folder();
+  const std::vector<ParameterShape> parameters{{.name = "a"}, {.name = "b"}, {.name = "conv"}};
+  const auto debt_of = [](int rank) {
+    return at::arange(2 * 3 * 2 * 2, at::kFloat)
+        .add(100 * rank)
+        .view({2, 3, 2, 2})
+        .contiguous(at::MemoryFormat::ChannelsLast);
+  };
+  testing::run_ranks(3, [&](Communicator& communicator) {
+    CheckpointWriter writing(CheckpointFolder(folder(), 2), 1, communicator, Log::silent());
+    const std::vector<at::Tensor> owed{at::full({4}, communicator.rank()), {}, debt_of(communicator.rank())};
+    writing.make_room();
+    writing.write(content(1, at::rand({10})), copy_debts(owed, parameters), /*is_best=*/false);
+    for (const std::size_t p : {0, 2}) {
+      owed[p].zero_();  // training goes on
+    }
+    writing.finish();
+  });
+  const StateDict written = load_checkpoint(file(1)).owed;
+  EXPECT_EQ(written.size(), 6U);
+  for (int rank = 0; rank < 3; ++rank) {
+    const std::string of = concat("rank", rank, ".");
+    EXPECT_TRUE(at::equal(find_tensor(written, of + "a")[0], at::full({4}, static_cast<float>(rank))));
+    EXPECT_TRUE(at::equal(find_tensor(written, of + "conv")[0], debt_of(rank)));
+  }
+}
+
 TEST_F(Writing, KeepsTheNewest) {
   make_folder();
   auto writing = writer();
   for (int step = 1; step <= 4; ++step) {
-    writing.write(content(step, at::rand({10})), /*is_best=*/false);
+    writing.make_room();
+    writing.write(content(step, at::rand({10})), nothing(), /*is_best=*/false);
   }
   writing.finish();
   EXPECT_FALSE(std::filesystem::exists(file(2)));
@@ -62,41 +97,48 @@ TEST_F(Writing, TheLastIsWrittenBeforeTheWriterIsGone) {
   make_folder();
   {
     auto writing = writer();
-    writing.write(content(1, at::rand({1'000'000})), /*is_best=*/false);
+    writing.make_room();
+    writing.write(content(1, at::rand({1'000'000})), nothing(), /*is_best=*/false);
   }
   EXPECT_EQ(load_checkpoint(file(1)).manifest.step, 1);
 }
 
 TEST_F(Writing, AFailureIsAnErrorForWhoeverEndsThere) {
   auto writing = writer(/*most_failures=*/10);
-  writing.write(content(1, at::rand({10})), /*is_best=*/false);
+  writing.make_room();
+  writing.write(content(1, at::rand({10})), nothing(), /*is_best=*/false);
   expect_error_from([&] { writing.finish(); }, ErrorKind::io, "step-00000001.ckpt");
 }
 
 TEST_F(Writing, SoManyFailuresInARowAreAnError) {
   auto writing = writer(/*most_failures=*/2);
-  writing.write(content(1, at::rand({10})), /*is_best=*/false);
-  writing.write(content(2, at::rand({10})), /*is_best=*/false);
-  expect_error_from([&] { writing.write(content(3, at::rand({10})), /*is_best=*/false); }, ErrorKind::io,
-                    "step-00000002.ckpt");
+  writing.make_room();
+  writing.write(content(1, at::rand({10})), nothing(), /*is_best=*/false);
+  writing.make_room();
+  writing.write(content(2, at::rand({10})), nothing(), /*is_best=*/false);
+  expect_error_from([&] { writing.make_room(); }, ErrorKind::io, "step-00000002.ckpt");
 }
 
 TEST_F(Writing, OneThatSucceedsForgivesThoseBefore) {
   auto writing = writer(/*most_failures=*/2);
-  writing.write(content(1, at::rand({10})), /*is_best=*/false);
+  writing.make_room();
+  writing.write(content(1, at::rand({10})), nothing(), /*is_best=*/false);
   expect_error_from([&] { writing.finish(); }, ErrorKind::io, "step-00000001.ckpt");
   make_folder();
-  writing.write(content(2, at::rand({10})), /*is_best=*/false);
+  writing.make_room();
+  writing.write(content(2, at::rand({10})), nothing(), /*is_best=*/false);
   EXPECT_NO_THROW(writing.finish());
   std::filesystem::remove_all(folder());
-  writing.write(content(3, at::rand({10})), /*is_best=*/false);
-  EXPECT_NO_THROW(writing.write(content(4, at::rand({10})), /*is_best=*/false));
+  writing.make_room();
+  writing.write(content(3, at::rand({10})), nothing(), /*is_best=*/false);
+  EXPECT_NO_THROW(writing.make_room());
 }
 
 TEST_F(Writing, ABestThatCanNotBeLinkedIsNoFailure) {
   std::filesystem::create_directories(folder() / "best.ckpt" / "in the way");
   auto writing = writer();
-  writing.write(content(1, at::rand({10})), /*is_best=*/true);
+  writing.make_room();
+  writing.write(content(1, at::rand({10})), nothing(), /*is_best=*/true);
   EXPECT_NO_THROW(writing.finish());
   EXPECT_EQ(load_checkpoint(file(1)).manifest.step, 1);
 }

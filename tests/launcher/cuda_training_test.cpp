@@ -102,8 +102,7 @@ TEST_F(OnCuda, ACheckpointGoesOnAnotherDevice) {
   TrainingState there(options, 3, 10, card());
   TrainingState here(options, 3, 10);
   here.network.parameters()[0].value.zero_();
-  InProcessGroup alone(1);
-  here.restore(there.checkpoint({}, alone.rank(0)), "the card's checkpoint");
+  here.restore(there.checkpoint({}, /*world_size=*/1), "the card's checkpoint");
   EXPECT_EQ(here.network.weights_digest(), there.network.weights_digest());
 }
 
