@@ -7,6 +7,7 @@
 
 #include "core/error.hpp"
 #include "core/text.hpp"
+#include "launcher/message_of.hpp"
 
 namespace slicereduce {
 
@@ -43,7 +44,7 @@ void CheckpointWriter::wait() const {
   }
 }
 
-void CheckpointWriter::make_room() {
+void CheckpointWriter::take(Checkpoint content, OwnDebts debts) {
   settle();
   if (failures_ >= most_failures_) {
     throw Error(ErrorKind::io,
@@ -51,43 +52,41 @@ void CheckpointWriter::make_room() {
                        " checkpoints in a row could not be written (--checkpoint-failures), the last one: ",
                        failure_));
   }
-}
-
-void CheckpointWriter::write(Checkpoint content, OwnDebts debts, bool is_best) {
-  const bool leads = communicator_.rank() == 0;
-  if (leads) {
+  if (leads()) {
     detach_from_run(content);
   }
-  // The future keeps what is captured until the next checkpoint: so it is taken out, and gone once written.
-  auto captured = std::make_shared<std::pair<Checkpoint, OwnDebts>>(std::move(content), std::move(debts));
-  under_way_ =
-      std::async(std::launch::async, [this, leads, is_best, captured = std::move(captured)]() mutable {
-        const auto own = std::move(captured);
-        auto& [checkpoint, owed] = *own;
-        checkpoint.owed = gather_debts(owed, communicator_);
-        if (leads) {
-          save(checkpoint, is_best);
-        }
-      });
+  taken_ = std::make_shared<Taken>(std::move(content), std::move(debts));
 }
 
-void CheckpointWriter::save(const Checkpoint& content, bool is_best) const {
+void CheckpointWriter::start(bool is_best) {
+  // The future keeps what is captured until the next checkpoint: so it is taken out, and gone once written.
+  under_way_ = std::async(std::launch::async, [this, is_best, captured = std::move(taken_)]() mutable {
+    const auto own = std::move(captured);
+    own->content.owed = gather_debts(own->debts, communicator_);
+    own->debts = {};
+    return leads() ? save(own->content, is_best) : "";
+  });
+}
+
+std::string CheckpointWriter::save(const Checkpoint& content, bool is_best) const {
   std::filesystem::path path;
   try {
     path = folder_.save(content);
     log_.detail(concat("checkpoint=", path.string()));
   } catch (const std::exception& problem) {
-    log_.warn(concat("no checkpoint of step ", content.manifest.step, ": ", problem.what(),
+    const std::string why = message_of(problem);
+    log_.warn(concat("no checkpoint of step ", content.manifest.step, ": ", why,
                      "; those before are as they were"));
-    throw;
+    return why;
   }
   if (is_best) {
     try {
       folder_.make_best(path);
     } catch (const std::exception& problem) {  // the checkpoint itself is whole
-      log_.warn(concat("best.ckpt is still the one of before: ", problem.what()));
+      log_.warn(concat("best.ckpt is still the one of before: ", message_of(problem)));
     }
   }
+  return "";
 }
 
 void CheckpointWriter::finish() {
@@ -101,14 +100,8 @@ void CheckpointWriter::settle() {
   if (!under_way_.valid()) {
     return;
   }
-  try {
-    under_way_.get();
-    failures_ = 0;
-    failure_.clear();
-  } catch (const std::exception& problem) {
-    ++failures_;
-    failure_ = problem.what();
-  }
+  failure_ = under_way_.get();
+  failures_ = failure_.empty() ? 0 : failures_ + 1;
 }
 
 }  // namespace slicereduce

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <future>
+#include <memory>
 #include <string>
 
 #include "comm/communicator.hpp"
@@ -25,11 +26,12 @@ class CheckpointWriter {
   CheckpointWriter(CheckpointWriter&&) = delete;
   CheckpointWriter& operator=(CheckpointWriter&&) = delete;
 
-  /// Waits for the one before. Throws Error(io) where its failure was one too many.
-  void make_room();
-  /// Collective, after all ranks' make_room(). What rank 0's `content` refers to may change as soon as this
-  /// has returned; the others' is not looked at. What is owed is added to it.
-  void write(Checkpoint content, OwnDebts debts, bool is_best);
+  /// Waits for the one before, and copies rank 0's `content`, which may change afterwards; the others' is not
+  /// looked at. Throws Error(io) where the last failure was one too many, and whatever kept ranks from
+  /// gathering what they owe.
+  void take(Checkpoint content, OwnDebts debts);
+  /// Collective, once all ranks have taken. Starts to write what was taken.
+  void start(bool is_best);
   /// Waits until the one under way is written, or can't be.
   void wait() const;
   /// Waits until everything is written. Throws Error(io) where the last one could not be: whoever ends here
@@ -38,15 +40,23 @@ class CheckpointWriter {
 
  private:
   void settle();
-  void save(const Checkpoint& content, bool is_best) const;
+  /// Why it could not be written; empty where it was.
+  [[nodiscard]] std::string save(const Checkpoint& content, bool is_best) const;
+  [[nodiscard]] bool leads() const { return communicator_.rank() == 0; }
+
+  struct Taken {
+    Checkpoint content;
+    OwnDebts debts;
+  };
 
   CheckpointFolder folder_;
   std::int64_t most_failures_;
   Communicator& communicator_;
   Log log_;
-  std::int64_t failures_ = 0;    ///< in a row
-  std::string failure_;          ///< of the last one; empty where it was written
-  std::future<void> under_way_;  ///< the last member: it uses what is above
+  std::int64_t failures_ = 0;  ///< in a row
+  std::string failure_;        ///< of the last one; empty where it was written
+  std::shared_ptr<Taken> taken_;
+  std::future<std::string> under_way_;  ///< why it failed; the last member: it uses what is above
 };
 
 }  // namespace slicereduce

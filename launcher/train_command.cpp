@@ -202,6 +202,10 @@ ExitCode train(CLI::App& command, TrainOptions& options, const MpiSession& sessi
       settle(command, options, session, communicator, log, request);
       background.emplace(session.world());
       background->set_timeout(timeout);
+      background->on_give_up([&](const std::string& why) {  // what is under way has memory of ours
+        log.error(concat("gathering what ranks owe, for a checkpoint: ", why));
+        session.abort(static_cast<int>(ExitCode::failed));
+      });
       trainer.emplace(std::move(request), communicator, *background, log);
       const ExitCode code = trainer->run();
       trainer.reset();

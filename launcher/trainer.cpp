@@ -419,10 +419,12 @@ void Trainer::checkpoint(bool is_best) {
   if (!evaluation_->is_of_before() && evaluation_->result()) {
     manifest.top1 = evaluation_->result()->top1;
   }
-  together(communicator_, [&] { writer_->make_room(); });
-  Checkpoint content = state_->checkpoint(std::move(manifest), communicator_.world_size());
-  content.factors = state_by_slot(reducer_->remembered());
-  writer_->write(std::move(content), state_->debts(), is_best);
+  together(communicator_, [&] {
+    Checkpoint content = state_->checkpoint(std::move(manifest), communicator_.world_size());
+    content.factors = state_by_slot(reducer_->remembered());
+    writer_->take(std::move(content), state_->debts());
+  });
+  writer_->start(is_best);
 }
 
 void Trainer::wait_for_checkpoint() { writer_->wait(); }

@@ -44,8 +44,8 @@ TEST_F(Writing, WhatChangesAfterwardsIsNotInTheFile) {
   auto writing = writer();
   const at::Tensor weights = at::rand({1000});
   const at::Tensor as_they_were = weights.clone();
-  writing.make_room();
-  writing.write(content(1, weights), nothing(), /*is_best=*/true);
+  writing.take(content(1, weights), nothing());
+  writing.start(/*is_best=*/true);
   weights.zero_();
   writing.finish();
   EXPECT_TRUE(at::equal(load_checkpoint(file(1)).weights.front().second, as_they_were));
@@ -64,8 +64,8 @@ TEST_F(Writing, WhatAllRanksOweIsInTheFile) {
   testing::run_ranks(3, [&](Communicator& communicator) {
     CheckpointWriter writing(CheckpointFolder(folder(), 2), 1, communicator, Log::silent());
     const std::vector<at::Tensor> owed{at::full({4}, communicator.rank()), {}, debt_of(communicator.rank())};
-    writing.make_room();
-    writing.write(content(1, at::rand({10})), copy_debts(owed, parameters), /*is_best=*/false);
+    writing.take(content(1, at::rand({10})), copy_debts(owed, parameters));
+    writing.start(/*is_best=*/false);
     for (const std::size_t p : {0, 2}) {
       owed[p].zero_();  // training goes on
     }
@@ -80,12 +80,29 @@ TEST_F(Writing, WhatAllRanksOweIsInTheFile) {
   }
 }
 
+/// Ranks would be one gather apart from then on.
+TEST_F(Writing, ARankThatCanNotGatherEndsItOnAllOfThem) {
+  make_folder();
+  const auto outcomes = testing::outcomes_of_ranks(2, [&](Communicator& communicator) {
+    CheckpointWriter writing(CheckpointFolder(folder(), 2), /*most_failures=*/100, communicator,
+                             Log::silent());
+    const std::vector<ParameterShape> parameters{{.name = "a"}};
+    const std::vector<at::Tensor> owed{at::ones({3 + communicator.rank()})};  // they differ
+    writing.take(content(1, at::rand({10})), copy_debts(owed, parameters));
+    writing.start(/*is_best=*/false);
+    writing.take(content(2, at::rand({10})), nothing());
+  });
+  EXPECT_TRUE(outcomes[0]);
+  EXPECT_TRUE(outcomes[1]);
+  EXPECT_FALSE(std::filesystem::exists(file(1)));
+}
+
 TEST_F(Writing, KeepsTheNewest) {
   make_folder();
   auto writing = writer();
   for (int step = 1; step <= 4; ++step) {
-    writing.make_room();
-    writing.write(content(step, at::rand({10})), nothing(), /*is_best=*/false);
+    writing.take(content(step, at::rand({10})), nothing());
+    writing.start(/*is_best=*/false);
   }
   writing.finish();
   EXPECT_FALSE(std::filesystem::exists(file(2)));
@@ -97,48 +114,49 @@ TEST_F(Writing, TheLastIsWrittenBeforeTheWriterIsGone) {
   make_folder();
   {
     auto writing = writer();
-    writing.make_room();
-    writing.write(content(1, at::rand({1'000'000})), nothing(), /*is_best=*/false);
+    writing.take(content(1, at::rand({1'000'000})), nothing());
+    writing.start(/*is_best=*/false);
   }
   EXPECT_EQ(load_checkpoint(file(1)).manifest.step, 1);
 }
 
 TEST_F(Writing, AFailureIsAnErrorForWhoeverEndsThere) {
   auto writing = writer(/*most_failures=*/10);
-  writing.make_room();
-  writing.write(content(1, at::rand({10})), nothing(), /*is_best=*/false);
+  writing.take(content(1, at::rand({10})), nothing());
+  writing.start(/*is_best=*/false);
   expect_error_from([&] { writing.finish(); }, ErrorKind::io, "step-00000001.ckpt");
 }
 
 TEST_F(Writing, SoManyFailuresInARowAreAnError) {
   auto writing = writer(/*most_failures=*/2);
-  writing.make_room();
-  writing.write(content(1, at::rand({10})), nothing(), /*is_best=*/false);
-  writing.make_room();
-  writing.write(content(2, at::rand({10})), nothing(), /*is_best=*/false);
-  expect_error_from([&] { writing.make_room(); }, ErrorKind::io, "step-00000002.ckpt");
+  writing.take(content(1, at::rand({10})), nothing());
+  writing.start(/*is_best=*/false);
+  writing.take(content(2, at::rand({10})), nothing());
+  writing.start(/*is_best=*/false);
+  expect_error_from([&] { writing.take(content(3, at::rand({10})), nothing()); }, ErrorKind::io,
+                    "step-00000002.ckpt");
 }
 
 TEST_F(Writing, OneThatSucceedsForgivesThoseBefore) {
   auto writing = writer(/*most_failures=*/2);
-  writing.make_room();
-  writing.write(content(1, at::rand({10})), nothing(), /*is_best=*/false);
+  writing.take(content(1, at::rand({10})), nothing());
+  writing.start(/*is_best=*/false);
   expect_error_from([&] { writing.finish(); }, ErrorKind::io, "step-00000001.ckpt");
   make_folder();
-  writing.make_room();
-  writing.write(content(2, at::rand({10})), nothing(), /*is_best=*/false);
+  writing.take(content(2, at::rand({10})), nothing());
+  writing.start(/*is_best=*/false);
   EXPECT_NO_THROW(writing.finish());
   std::filesystem::remove_all(folder());
-  writing.make_room();
-  writing.write(content(3, at::rand({10})), nothing(), /*is_best=*/false);
-  EXPECT_NO_THROW(writing.make_room());
+  writing.take(content(3, at::rand({10})), nothing());
+  writing.start(/*is_best=*/false);
+  EXPECT_NO_THROW(writing.take(content(4, at::rand({10})), nothing()));
 }
 
 TEST_F(Writing, ABestThatCanNotBeLinkedIsNoFailure) {
   std::filesystem::create_directories(folder() / "best.ckpt" / "in the way");
   auto writing = writer();
-  writing.make_room();
-  writing.write(content(1, at::rand({10})), nothing(), /*is_best=*/true);
+  writing.take(content(1, at::rand({10})), nothing());
+  writing.start(/*is_best=*/true);
   EXPECT_NO_THROW(writing.finish());
   EXPECT_EQ(load_checkpoint(file(1)).manifest.step, 1);
 }

@@ -208,6 +208,25 @@ class Training(ProgramTest):
         told = (self.run_dir / "slicereduce.log").read_text()
         self.assertIn(f"stopped at step={int(newest.stem.removeprefix('step-'))} on request", told)
 
+    def test_what_was_written_while_it_trained_is_of_its_step(self) -> None:
+        options = ("--steps", "12", "--seed", "3", "--checkpoint-every", "5")
+        own, self.run_dir = self.run_dir, self.folder / "undisturbed"
+        done = run([*mpirun(2), PROGRAM, *self.options_of_defaults(*options)])
+        self.assertEqual(done.returncode, 0, done.stderr)
+        whole, self.run_dir = self.run_dir, own
+        # The checkpoint has until then.
+        broken = ("--inject", "slow:200ms@rank0:step6,kill@rank1:step8", "--allow-inject")
+        command = [*mpirun(2), PROGRAM, *self.options_of_defaults(*options)]
+        self.assertNotEqual(run([*command, *broken]).returncode, 0)
+        resumed = run(command)
+        self.assertEqual(resumed.returncode, 0, resumed.stderr)
+        self.assertRegex(resumed.stderr, "resumed from .*/step-00000005.ckpt at step=5")
+        digests = [
+            json.loads((run_dir / "summary.json").read_text())["weights_digest"]
+            for run_dir in (whole, self.run_dir)
+        ]
+        self.assertEqual(digests[0], digests[1])
+
     def wait_until_broken(self) -> None:
         """Until --inject has struck."""
         log = self.run_dir / "slicereduce.log"
