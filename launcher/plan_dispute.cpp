@@ -1,6 +1,6 @@
 #include "launcher/plan_dispute.hpp"
 
-#include <cstring>
+#include <algorithm>
 #include <vector>
 
 #include "core/error.hpp"
@@ -23,7 +23,7 @@ class Reader {
   std::vector<T> take(std::size_t count) {
     require(count <= bytes_.size() / sizeof(T), "another rank's plan is shorter than it says");
     std::vector<T> values(count);
-    std::memcpy(values.data(), bytes_.data(), count * sizeof(T));
+    std::ranges::copy(bytes_.first(count * sizeof(T)), std::as_writable_bytes(std::span(values)).begin());
     bytes_ = bytes_.subspan(count * sizeof(T));
     return values;
   }

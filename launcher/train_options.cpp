@@ -99,13 +99,12 @@ void NetworkOptions::validate_products() const {
 }
 
 ProductApproximation NetworkOptions::products(double ratio) const {
-  const auto of_ratio = [&, sampler_name = sampling(Mode::approximate).sampler](double own) {
-    SampleSize own_size = size;
-    own_size.ratio = own != 0 ? own : ratio;
-    return own_size.ratio == 1 ? std::nullopt
-                               : std::optional(Approximation{.sampler = make_sampler(sampler_name),
-                                                             .size = own_size,
-                                                             .norms = parse_term_norms(term_norms)});
+  Approximation approximation{.sampler = make_sampler(sampling(Mode::approximate).sampler),
+                              .size = size,
+                              .norms = parse_term_norms(term_norms)};
+  const auto of_ratio = [&](double own) -> std::optional<Approximation> {
+    approximation.size.ratio = own != 0 ? own : ratio;
+    return approximation.size.ratio == 1 ? std::nullopt : std::optional(approximation);
   };
   if (approximate == "backward") {
     return {.forward = {},

@@ -16,7 +16,11 @@
 namespace {
 
 /// Below the launcher's and ctest's limits, so that the message names the test.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr std::chrono::seconds kTestLimit{900};  // sanitizers take their time
+#else
 constexpr std::chrono::seconds kTestLimit{60};
+#endif
 
 int world_rank() {
   int rank = 0;
