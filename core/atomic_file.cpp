@@ -156,13 +156,16 @@ void link_atomically(const std::filesystem::path& existing, const std::filesyste
   const auto name = std::filesystem::path(beside) / "file";
   std::error_code problem;
   std::filesystem::create_hard_link(existing, name, problem);
-  if (!problem) {
+  const bool linked = !problem;
+  if (linked) {
     std::filesystem::rename(name, path, problem);
   }
   std::error_code ignored;
   std::filesystem::remove_all(beside, ignored);
-  if (problem) {
+  if (!linked) {
     write_atomically(path, read_whole(existing));
+  } else if (problem) {
+    throw Error(ErrorKind::io, concat("cannot write ", path.string(), ": ", problem.message()));
   }
 }
 

@@ -47,7 +47,7 @@ class AtomicFile {
 void write_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes);
 
 /// Makes `path` a second name for the file `existing`, or its copy where the file system has no such names.
-/// Throws Error(io); `path` is then as it was.
+/// Throws Error; `path` is then as it was.
 void link_atomically(const std::filesystem::path& existing, const std::filesystem::path& path);
 
 /// Throws Error(input) where something else than a file has that name: what is written there would go

@@ -18,13 +18,19 @@ namespace {
   throw Error(ErrorKind::io, concat("cannot ", what, " ", path.string(), ": ", why));
 }
 
-bool is_beyond(const nlohmann::json& line, std::int64_t last_step) {
+bool is_beyond(const nlohmann::json& line, std::int64_t last_step, const std::string& made_again) {
   const auto step = line.find("step");
-  return step != line.end() && step->is_number() && step->get<double>() > static_cast<double>(last_step);
+  if (step == line.end() || !step->is_number()) {
+    return false;
+  }
+  const auto last = static_cast<double>(last_step);
+  const bool is_made_again = !made_again.empty() && line.contains(made_again);
+  return step->get<double>() > last || (is_made_again && step->get<double>() == last);
 }
 
 /// Bytes at the beginning of the file that are whole lines up to `last_step`.
-std::uintmax_t bytes_to_keep(const std::filesystem::path& path, std::int64_t last_step) {
+std::uintmax_t bytes_to_keep(const std::filesystem::path& path, std::int64_t last_step,
+                             const std::string& made_again) {
   std::ifstream file(path, std::ios::binary);
   if (!file) {
     fail("read", path, std::strerror(errno));
@@ -38,7 +44,7 @@ std::uintmax_t bytes_to_keep(const std::filesystem::path& path, std::int64_t las
       throw Error(ErrorKind::input, concat(path.string(), ", line ", number,
                                            ": not a JSON object; remove the line, or move the file away"));
     }
-    if (is_beyond(line, last_step)) {
+    if (is_beyond(line, last_step, made_again)) {
       break;
     }
     kept += text.size() + 1;
@@ -49,12 +55,13 @@ std::uintmax_t bytes_to_keep(const std::filesystem::path& path, std::int64_t las
   return kept;
 }
 
-void take_off_the_rest(const std::filesystem::path& path, std::int64_t last_step) {
+void take_off_the_rest(const std::filesystem::path& path, std::int64_t last_step,
+                       const std::string& made_again) {
   std::error_code problem;
   if (!std::filesystem::is_regular_file(path, problem)) {
     return;
   }
-  const auto kept = bytes_to_keep(path, last_step);
+  const auto kept = bytes_to_keep(path, last_step, made_again);
   if (kept != std::filesystem::file_size(path)) {
     std::filesystem::resize_file(path, kept, problem);
     if (problem) {
@@ -66,19 +73,22 @@ void take_off_the_rest(const std::filesystem::path& path, std::int64_t last_step
 }  // namespace
 
 MetricsLog::MetricsLog(const std::filesystem::path& path)
-    : MetricsLog(path, std::numeric_limits<std::int64_t>::max()) {}
+    : MetricsLog(path, std::numeric_limits<std::int64_t>::max(), {}) {}
 
-MetricsLog::MetricsLog(const std::filesystem::path& path, std::int64_t last_step) : path_(path) {
+MetricsLog::MetricsLog(const std::filesystem::path& path, std::int64_t last_step,
+                       const std::string& made_again)
+    : path_(path) {
   require_plain_file_or_none(path);
-  take_off_the_rest(path, last_step);
+  take_off_the_rest(path, last_step, made_again);
   file_.open(path, std::ios::binary | std::ios::app);
   if (!file_) {
     fail("write", path, std::strerror(errno));
   }
 }
 
-MetricsLog MetricsLog::resume(const std::filesystem::path& path, std::int64_t last_step) {
-  return {path, last_step};
+MetricsLog MetricsLog::resume(const std::filesystem::path& path, std::int64_t last_step,
+                              const std::string& made_again) {
+  return {path, last_step, made_again};
 }
 
 void MetricsLog::write(const nlohmann::ordered_json& line) {

@@ -62,7 +62,12 @@ void CheckpointWriter::start(bool is_best) {
   // The future keeps what is captured until the next checkpoint: so it is taken out, and gone once written.
   under_way_ = std::async(std::launch::async, [this, is_best, captured = std::move(taken_)]() mutable {
     const auto own = std::move(captured);
-    own->content.owed = gather_debts(own->debts, communicator_);
+    try {
+      own->content.owed = gather_debts(own->debts, communicator_);
+    } catch (const std::exception& problem) {  // now: the others wait, until their time-out
+      log_.error(concat("gathering what ranks owe, for a checkpoint: ", message_of(problem)));
+      throw;
+    }
     own->debts = {};
     return leads() ? save(own->content, is_best) : "";
   });

@@ -213,7 +213,7 @@ void add_train_options(CLI::App& app, TrainOptions& o) {
                  "of it); lines")
       ->group(kRun);
   app.add_option("--check-replicas-every", o.check_replicas_every,
-                 "Steps between comparisons of all ranks' weights; 0: at checkpoints")
+                 "Steps between comparisons of all ranks' weights and momentum; 0: at checkpoints")
       ->group(kRun);
   app.add_option("--inject", o.inject,
                  "FAULT@rankN:PLACE,... breaks the run on purpose, as in kill@rank1:step7: see "

@@ -41,9 +41,10 @@ double RunReport::Interval::mean_loss() const { return loss / static_cast<double
 
 RunReport::RunReport(const RunDirectory& directory, Log log, std::int64_t steps_done,
                      std::int64_t total_steps, std::int64_t log_every, std::int64_t dense_bytes,
-                     std::function<double()> flops_of_image, const std::string& progress)
+                     std::function<double()> flops_of_image, const std::string& progress,
+                     bool evaluates_again)
     : log_(std::move(log)),
-      metrics_(MetricsLog::resume(directory.metrics(), steps_done)),
+      metrics_(MetricsLog::resume(directory.metrics(), steps_done, evaluates_again ? "network" : "")),
       progress_(place_of_bar(progress)),
       total_steps_(total_steps),
       log_every_(log_every),

@@ -31,11 +31,12 @@ struct StepRecord {
 /// What a run tells people and programs: log lines, the bar, metrics.jsonl. Rank 0's.
 class RunReport {
  public:
-  /// Lines of `metrics.jsonl` beyond `steps_done` are taken off: that part is run again. `flops_of_image`
-  /// tells what a step has just taken for each image; it is asked where a line is written, not in each step.
+  /// Lines of `metrics.jsonl` beyond `steps_done` are taken off: that part is run again; so are the
+  /// evaluation's of that step where it `evaluates_again`. `flops_of_image` tells what a step has just taken
+  /// for each image; it is asked where a line is written, not in each step.
   RunReport(const RunDirectory& directory, Log log, std::int64_t steps_done, std::int64_t total_steps,
             std::int64_t log_every, std::int64_t dense_bytes, std::function<double()> flops_of_image,
-            const std::string& progress);
+            const std::string& progress, bool evaluates_again = false);
 
   /// After every step.
   void step(const StepRecord& record);

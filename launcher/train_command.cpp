@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <iterator>
 #include <memory>
@@ -184,6 +185,8 @@ void settle(CLI::App& command, TrainOptions& options, const MpiSession& session,
   request.config = config_text(command);
 }
 
+constexpr std::chrono::seconds kForTheWatchdog{5};
+
 /// `options` are what `command` has parsed into.
 ExitCode train(CLI::App& command, TrainOptions& options, const MpiSession& session,
                MpiCommunicator& communicator, const Log& log) {
@@ -201,7 +204,8 @@ ExitCode train(CLI::App& command, TrainOptions& options, const MpiSession& sessi
     try {
       settle(command, options, session, communicator, log, request);
       background.emplace(session.world());
-      background->set_timeout(timeout);
+      // Who is late is named by the watchdog, which is given the time to.
+      background->set_timeout(timeout + kForTheWatchdog);
       background->on_give_up([&](const std::string& why) {  // what is under way has memory of ours
         log.error(concat("gathering what ranks owe, for a checkpoint: ", why));
         session.abort(static_cast<int>(ExitCode::failed));

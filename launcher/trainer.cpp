@@ -15,7 +15,7 @@
 #include "launcher/run_summary.hpp"
 #include "launcher/version.hpp"
 #include "models/cost.hpp"
-#include "sampling/memory_order.hpp"
+#include "sampling/tensor_digest.hpp"
 
 namespace slicereduce {
 
@@ -41,16 +41,6 @@ void flip_a_bit(const at::Tensor& weights) {
     number = number.select(0, 0);
   }
   number.bitwise_xor_(kOfTheFraction);
-}
-
-/// Of float tensors, as they lie in memory.
-std::uint64_t digest_of(std::span<const at::Tensor> tensors) {
-  Digest digest;
-  for (const at::Tensor& tensor : tensors) {
-    const at::Tensor numbers = in_memory_order(tensor.cpu());
-    digest.add_values(std::span(numbers.const_data_ptr<float>(), static_cast<std::size_t>(numbers.numel())));
-  }
-  return digest.value();
 }
 
 /// Collective. "1", or "0, 1": the ranks; nothing where all are.
@@ -151,9 +141,10 @@ void Trainer::open_run() {
   const auto flops_of_image = [this] {
     return kForwardPassesOfAStep * static_cast<double>(state_->cost(training_side()).flops);
   };
+  const bool evaluates_again = owes_evaluation_ || state_->steps_done == schedule_->total_steps();
   report_ = std::make_unique<RunReport>(directory_, log_, state_->steps_done, schedule_->total_steps(),
                                         options_.log_every, 4 * total_cost(layers).dense_numel,
-                                        flops_of_image, options_.progress);
+                                        flops_of_image, options_.progress, evaluates_again);
   report_->say(concat("slicereduce ", kVersion, " arch=", options_.network.arch,
                       " world_size=", communicator_.world_size(), " images=", data_.train->size(), " steps=",
                       schedule_->total_steps(), " seed=", *options_.seed, " run_dir=", options_.run_dir));
@@ -333,7 +324,7 @@ void Trainer::settle_dispute() {
 
 void Trainer::check_replicas() {
   const Facts own{{"weights", to_hex(state_->network.weights_digest())},
-                  {"momentum", to_hex(digest_of(state_->sgd.momentum()))}};
+                  {"momentum", to_hex(digest_of_tensors(state_->sgd.momentum()))}};
   const std::string drift = differences(communicator_, own);
   if (drift.empty()) {
     return;
@@ -420,6 +411,7 @@ void Trainer::checkpoint(bool is_best) {
     manifest.top1 = evaluation_->result()->top1;
   }
   together(communicator_, [&] {
+    writer_->wait();  // what is owed is copied once at a time
     Checkpoint content = state_->checkpoint(std::move(manifest), communicator_.world_size());
     content.factors = state_by_slot(reducer_->remembered());
     writer_->take(std::move(content), state_->debts());

@@ -116,7 +116,7 @@ class Trainer {
   bool stop_requested_ = false;
   std::int64_t left_out_ = 0;                        // steps in a row, by --on-nonfinite skip
   std::optional<NormStatistics> statistics_before_;  // of the step, likewise
-  std::int64_t images_ = 0;                          // trained on by all ranks since then
+  std::int64_t images_ = 0;                          // trained on by all ranks since this start
   double train_seconds_ = 0;                         // likewise
   std::int64_t wire_bytes_per_step_ = 0;
   bool owes_evaluation_ = false;  // of the epoch at whose end the run was stopped that is resumed

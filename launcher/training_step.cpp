@@ -2,7 +2,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cross_entropy_loss.h>
-#include <ATen/ops/isfinite.h>
 #include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>
 
@@ -192,7 +191,7 @@ void TrainingStep::send(std::size_t parameter, const at::Tensor& gradient) {
 
 /// Weights of the last layers change while the first layers' means are still on their way. The very first is
 /// that of the classifier's bias: a loss that is not finite, on any rank, shows in it on all of them, for no
-/// message and no pass over the gradient.
+/// message and no pass over the gradient. (Unless all of it is to be looked at first.)
 std::optional<ReduceTimes> TrainingStep::update(const StepPlans& plans, double lr, StepResult& result) {
   for (std::size_t done = 0; done < cut_.size();) {
     const std::size_t reduced = reducer_.wait_for(done);

@@ -1,12 +1,12 @@
 #include "launcher/watchdog.hpp"
 
 #include <algorithm>
-#include <array>
 #include <condition_variable>
 #include <utility>
 
 #include "comm/check_mpi.hpp"
 #include "core/error.hpp"
+#include "core/host_name.hpp"
 #include "core/text.hpp"
 
 namespace slicereduce {
@@ -21,13 +21,6 @@ constexpr int kTag = 0;
 /// Often enough that a late one is no silence, and seldom enough to cost nothing.
 milliseconds interval_for(milliseconds limit) {
   return std::clamp(limit / 10, milliseconds{20}, milliseconds{1000});
-}
-
-std::string own_host() {
-  std::array<char, MPI_MAX_PROCESSOR_NAME> name{};
-  int length = 0;
-  check_mpi(MPI_Get_processor_name(name.data(), &length), "MPI_Get_processor_name");
-  return {name.data(), static_cast<std::size_t>(length)};
 }
 
 /// Rank 0's are all others, the others' is rank 0.
@@ -61,7 +54,7 @@ Watchdog::Watchdog(MPI_Comm parent, Communicator& communicator, const Activity& 
   check_mpi(MPI_Comm_dup(parent, &messages_), "MPI_Comm_dup");
   check_mpi(MPI_Comm_set_errhandler(messages_, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
   const std::vector<int> watched = watched_by(communicator.rank(), communicator.world_size());
-  roster_ = std::make_unique<Roster>(allgather_texts(communicator, own_host()), watched, Clock::now());
+  roster_ = std::make_unique<Roster>(allgather_texts(communicator, host_name()), watched, Clock::now());
   peers_.resize(watched.size());
   for (std::size_t i = 0; i < watched.size(); ++i) {
     peers_[i].rank = watched[i];

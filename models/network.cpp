@@ -6,7 +6,6 @@
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/isfinite.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/max_pool2d.h>
 #include <ATen/ops/ones.h>
@@ -18,7 +17,6 @@
 #include <variant>
 
 #include "core/choice.hpp"
-#include "core/digest.hpp"
 #include "core/error.hpp"
 #include "core/finite.hpp"
 #include "core/overloaded.hpp"
@@ -26,6 +24,7 @@
 #include "core/text.hpp"
 #include "sampling/memory_order.hpp"
 #include "sampling/take_channels.hpp"
+#include "sampling/tensor_digest.hpp"
 
 namespace slicereduce {
 
@@ -261,14 +260,7 @@ std::vector<at::Tensor> Network::values() const {
   return values;
 }
 
-std::uint64_t Network::weights_digest() const {
-  Digest digest;
-  for (const auto& parameter : parameters_) {
-    const at::Tensor value = in_memory_order(parameter.value.cpu());
-    digest.add_values(std::span(value.const_data_ptr<float>(), static_cast<std::size_t>(value.numel())));
-  }
-  return digest.value();
-}
+std::uint64_t Network::weights_digest() const { return digest_of_tensors(values()); }
 
 bool Network::is_finite() const {
   const auto all_numbers = [](const at::Tensor& tensor) { return slicereduce::is_finite(tensor); };

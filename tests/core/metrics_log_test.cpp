@@ -62,6 +62,13 @@ TEST_F(MetricsLogFile, ResumingTakesOffWhatIsDoneAgain) {
   EXPECT_EQ(content(), "{\"step\":1}\n{\"step\":2}\n{\"network\":\"dense\"}\n{\"step\":3}\n");
 }
 
+TEST_F(MetricsLogFile, WhatTheLastStepMakesAgainIsTakenOff) {
+  const std::string kept = "{\"step\":1,\"network\":\"dense\"}\n{\"step\":2,\"loss\":1}\n";
+  put(kept + "{\"step\":2,\"network\":\"sampled\"}\n{\"step\":2,\"network\":\"dense\"}\n");
+  { const MetricsLog log = MetricsLog::resume(path_, 2, "network"); }
+  EXPECT_EQ(content(), kept);
+}
+
 TEST_F(MetricsLogFile, ALineTornByACrashIsTakenOff) {
   put("{\"step\":1}\n{\"step\":2}");
   MetricsLog(path_).write({{"step", 2}});

@@ -236,7 +236,7 @@ class Training(ProgramTest):
             time.sleep(0.1)
 
     def test_a_signal_stops_an_evaluation(self) -> None:
-        settled = ("--steps", "8", "--seed", "3", "--batch-size", "1")  # and so 25 batches to evaluate
+        settled = ("--steps", "8", "--seed", "3")
         whole = self.train(*settled, run_dir=self.folder / "not-stopped")
         slow = ("--inject", "slow:3000ms@rank0:evaluation", "--allow-inject")
         command = [*mpirun(2), PROGRAM, *self.options(*settled, *slow)]
