@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "core/error.hpp"
+#include "core/input_file.hpp"
 #include "core/text.hpp"
 
 namespace slicereduce {
@@ -28,11 +29,6 @@ const mode_t kMask = [] {
   ::umask(mask);
   return mask;
 }();
-
-std::uint64_t memory_bytes() {
-  return static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
-         static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-}
 
 constexpr std::size_t kAlignment = 4096;
 constexpr std::size_t kStaged = std::size_t{4} << 20;
@@ -176,35 +172,6 @@ void require_plain_file_or_none(const std::filesystem::path& path) {
     throw Error(ErrorKind::input,
                 concat(path.string(), " is a link or something else that is no file: remove it"));
   }
-}
-
-std::vector<std::byte> read_whole(const std::filesystem::path& path) {
-  std::error_code problem;
-  const auto status = std::filesystem::status(path, problem);
-  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
-    const bool is_folder = std::filesystem::is_directory(status);
-    throw Error(ErrorKind::input, concat("cannot read ", path.string(), ": it is ",
-                                         is_folder ? "a folder" : "no file, but a pipe or a device"));
-  }
-  std::ifstream file(path, std::ios::binary | std::ios::ate);
-  if (!file) {
-    const int why = errno;
-    const bool stays_so = why == ENOENT || why == EACCES || why == EPERM || why == ENOTDIR || why == ELOOP;
-    throw Error(stays_so ? ErrorKind::input : ErrorKind::io,
-                concat("cannot read ", path.string(), ": ", std::strerror(why)));
-  }
-  const auto size = static_cast<std::uint64_t>(file.tellg());
-  if (size > memory_bytes()) {
-    throw Error(ErrorKind::io,
-                concat("cannot read ", path.string(), ": its ", size, " bytes don't fit into memory"));
-  }
-  std::vector<std::byte> bytes(size);
-  file.seekg(0);
-  file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
-  if (!file) {
-    throw Error(ErrorKind::io, concat("cannot read ", path.string(), " to its end"));
-  }
-  return bytes;
 }
 
 }  // namespace slicereduce

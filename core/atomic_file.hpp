@@ -54,8 +54,4 @@ void link_atomically(const std::filesystem::path& existing, const std::filesyste
 /// somewhere else (a link), or wait for ever (a pipe).
 void require_plain_file_or_none(const std::filesystem::path& path);
 
-/// The whole file. Throws Error(input) where it is none, or there is no way to read it, and Error(io) where
-/// another try may do: it can't be opened or read for now, or is larger than this machine's memory.
-[[nodiscard]] std::vector<std::byte> read_whole(const std::filesystem::path& path);
-
 }  // namespace slicereduce

@@ -4,9 +4,9 @@
 #include <span>
 #include <string>
 
-#include "core/atomic_file.hpp"
 #include "core/digest.hpp"
 #include "core/error.hpp"
+#include "core/input_file.hpp"
 #include "core/text.hpp"
 
 namespace slicereduce {
@@ -75,16 +75,19 @@ const std::uint8_t* Cifar10Source::record(std::int64_t index) const {
 
 std::int64_t Cifar10Source::label(std::int64_t index) const { return *record(index); }
 
-Image Cifar10Source::load(std::int64_t index) const {
-  Image image{kSide, kSide, 3, std::vector<std::uint8_t>(3 * kPlane)};
+void Cifar10Source::read(std::int64_t index, StoredImage& into) const {
+  into.is_file = false;
+  Image& image = into.image;
+  image.resize({kSide, kSide}, 3);
   const std::uint8_t* planes = record(index) + 1;
   for (std::size_t pixel = 0; pixel < kPlane; ++pixel) {
     for (std::size_t channel = 0; channel < 3; ++channel) {
       image.pixels[3 * pixel + channel] = planes[channel * kPlane + pixel];
     }
   }
-  return image;
 }
+
+std::string Cifar10Source::name(std::int64_t index) const { return concat("CIFAR-10 record ", index); }
 
 std::uint64_t Cifar10Source::fingerprint() const {
   return Digest().add_text("cifar10").add_values(std::span<const std::uint8_t>(records_)).value();

@@ -24,7 +24,8 @@ class Cifar10Source : public ImageSource {
   [[nodiscard]] std::int64_t num_classes() const override;
   [[nodiscard]] std::int64_t channels() const override { return 3; }
   [[nodiscard]] std::int64_t label(std::int64_t index) const override;
-  [[nodiscard]] Image load(std::int64_t index) const override;
+  void read(std::int64_t index, StoredImage& into) const override;
+  [[nodiscard]] std::string name(std::int64_t index) const override;
   [[nodiscard]] std::uint64_t fingerprint() const override;
   [[nodiscard]] std::optional<Extent> fixed_extent() const override;
 

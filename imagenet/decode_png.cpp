@@ -2,10 +2,10 @@
 
 #include <png.h>
 
-#include <string>
-#include <utility>
+#include <algorithm>
+#include <cstdint>
 
-#include "imagenet/decode.hpp"
+#include "imagenet/decoder.hpp"
 
 namespace slicereduce {
 
@@ -28,26 +28,25 @@ class PngReader {
 
 }  // namespace
 
-DecodeResult decode_png(std::span<const std::byte> file) {
+std::string decode_png(std::span<const std::byte> file, Image& image) {
   PngReader reader;
   if (png_image_begin_read_from_memory(reader.get(), file.data(), file.size()) == 0) {
-    return {{}, reader->message};
+    return reader->message;
   }
-  const std::int64_t height = reader->height;
-  const std::int64_t width = reader->width;
-  if (std::string refusal = refusal_of_size(height, width, file.size(), kMostPngPixelsPerByte);
-      !refusal.empty()) {
-    return {{}, std::move(refusal)};
+  const Extent extent{static_cast<std::int64_t>(reader->height), static_cast<std::int64_t>(reader->width)};
+  if (std::string refusal = refusal_of_size(extent, file.size(), kMostPngPixelsPerByte); !refusal.empty()) {
+    return refusal;
   }
   reader->format = PNG_FORMAT_RGB;
   // Without it libpng takes 16-bit pictures for linear light, which they hardly ever are.
   reader->flags |= PNG_IMAGE_FLAG_16BIT_sRGB;
-  Image image{height, width, 3, std::vector<std::uint8_t>(PNG_IMAGE_SIZE(*reader.get()))};
-  // No background: transparent pixels are put on what the buffer holds, which is black.
+  image.resize(extent, 3);
+  // No background: transparent pixels are put on what the buffer holds.
+  std::fill(image.pixels.begin(), image.pixels.end(), std::uint8_t{0});
   if (png_image_finish_read(reader.get(), nullptr, image.pixels.data(), 0, nullptr) == 0) {
-    return {{}, reader->message};
+    return reader->message;
   }
-  return {std::move(image), ""};
+  return "";
 }
 
 }  // namespace slicereduce

@@ -2,12 +2,13 @@
 
 #include <cstddef>
 #include <span>
+#include <string>
 
-#include "imagenet/decode_result.hpp"
+#include "imagenet/image.hpp"
 
 namespace slicereduce {
 
-/// Decodes a PNG file of any type to RGB, 8 bits.
-[[nodiscard]] DecodeResult decode_png(std::span<const std::byte> file);
+/// Decodes a PNG file to RGB. Returns why that failed, or nothing.
+[[nodiscard]] std::string decode_png(std::span<const std::byte> file, Image& image);
 
 }  // namespace slicereduce

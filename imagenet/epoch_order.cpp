@@ -62,29 +62,33 @@ std::int64_t EpochOrder::count(std::int64_t step, int rank) const {
   return total / world_size_ + (rank < total % world_size_ ? 1 : 0);
 }
 
-std::vector<std::int64_t> EpochOrder::indices(std::int64_t epoch, std::int64_t step, int rank) {
-  const std::int64_t mine = count(step, rank);
-  shuffle_for(epoch);
+EpochOrder::Part EpochOrder::part(std::int64_t step, int rank) const {
   // The first total % world_size ranks have one image more.
   const std::int64_t total = global_count(step);
   const std::int64_t before = total / world_size_ * rank + std::min<std::int64_t>(rank, total % world_size_);
-  const auto first = permutation_.begin() + first_of(step) + before;
-  return {first, first + mine};
+  return {first_of(step) + before, count(step, rank)};
 }
 
-void EpochOrder::shuffle_for(std::int64_t epoch) {
+std::vector<std::int64_t> EpochOrder::indices(std::int64_t epoch, std::int64_t step, int rank) {
+  const Part mine = part(step, rank);
+  const auto first = permutation(epoch)->begin() + mine.first;
+  return {first, first + mine.count};
+}
+
+std::shared_ptr<const std::vector<std::int64_t>> EpochOrder::permutation(std::int64_t epoch) {
   require(epoch >= 0, "EpochOrder: epoch must not be negative");
-  if (epoch == shuffled_epoch_) {
-    return;
+  if (epoch != shuffled_epoch_) {
+    auto order = std::make_shared<std::vector<std::int64_t>>(static_cast<std::size_t>(dataset_size_));
+    std::iota(order->begin(), order->end(), std::int64_t{0});
+    RandomStream random(seed_, RandomPurpose::order, static_cast<std::uint64_t>(epoch), 0);
+    // Fisher-Yates by hand: std::shuffle's result is the library's choice, and ranks may run different ones.
+    for (std::size_t left = order->size(); left > 1; --left) {
+      std::swap((*order)[left - 1], (*order)[random.below(left)]);
+    }
+    permutation_ = std::move(order);
+    shuffled_epoch_ = epoch;
   }
-  permutation_.resize(static_cast<std::size_t>(dataset_size_));
-  std::iota(permutation_.begin(), permutation_.end(), std::int64_t{0});
-  RandomStream random(seed_, RandomPurpose::order, static_cast<std::uint64_t>(epoch), 0);
-  // Fisher-Yates by hand: std::shuffle's result is the library's choice, and ranks may run different ones.
-  for (std::size_t left = permutation_.size(); left > 1; --left) {
-    std::swap(permutation_[left - 1], permutation_[random.below(left)]);
-  }
-  shuffled_epoch_ = epoch;
+  return permutation_;
 }
 
 std::vector<std::int64_t> validation_indices(std::int64_t size, int rank, int world_size) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 namespace slicereduce {
@@ -29,9 +30,18 @@ class EpochOrder {
   /// epoch's permutation is kept for the next call.
   [[nodiscard]] std::vector<std::int64_t> indices(std::int64_t epoch, std::int64_t step, int rank);
 
+  /// A run of the epoch's permutation: one rank's part of a step.
+  struct Part {
+    std::int64_t first = 0;
+    std::int64_t count = 0;
+  };
+  [[nodiscard]] Part part(std::int64_t step, int rank) const;
+  /// The set in the epoch's order: shared, not copied, and the same for all ranks. Not for several threads at
+  /// once.
+  [[nodiscard]] std::shared_ptr<const std::vector<std::int64_t>> permutation(std::int64_t epoch);
+
  private:
   [[nodiscard]] std::int64_t first_of(std::int64_t step) const;
-  void shuffle_for(std::int64_t epoch);
 
   std::int64_t dataset_size_;
   std::int64_t global_batch_size_;
@@ -39,7 +49,7 @@ class EpochOrder {
   std::uint64_t seed_;
   std::int64_t steps_;
   std::int64_t shuffled_epoch_ = -1;
-  std::vector<std::int64_t> permutation_;  // of shuffled_epoch_
+  std::shared_ptr<const std::vector<std::int64_t>> permutation_;  // of shuffled_epoch_
 };
 
 /// The part of a validation set that one rank evaluates: every image is in exactly one rank's part, parts

@@ -167,12 +167,15 @@ std::int64_t IdxSource::label(std::int64_t index) const {
   return labels_.at(static_cast<std::size_t>(index));
 }
 
-Image IdxSource::load(std::int64_t index) const {
-  require(index >= 0 && index < size(), "IdxSource::load: index out of range");
+void IdxSource::read(std::int64_t index, StoredImage& into) const {
+  require(index >= 0 && index < size(), "IdxSource: index out of range");
+  into.is_file = false;
+  into.image.resize(extent_, 1);
   const std::int64_t numel = extent_.height * extent_.width;
-  const auto first = pixels_.begin() + index * numel;
-  return {extent_.height, extent_.width, 1, std::vector<std::uint8_t>(first, first + numel)};
+  std::copy_n(pixels_.begin() + index * numel, numel, into.image.pixels.begin());
 }
+
+std::string IdxSource::name(std::int64_t index) const { return concat("IDX picture ", index); }
 
 std::uint64_t IdxSource::fingerprint() const {
   const std::array<std::int64_t, 3> shape{size(), extent_.height, extent_.width};

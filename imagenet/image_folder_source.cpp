@@ -4,13 +4,14 @@
 #include <array>
 #include <cctype>
 #include <iterator>
+#include <limits>
 #include <span>
 
-#include "core/atomic_file.hpp"
 #include "core/digest.hpp"
 #include "core/error.hpp"
+#include "core/input_file.hpp"
 #include "core/text.hpp"
-#include "imagenet/decode.hpp"
+#include "imagenet/decoder.hpp"
 
 namespace slicereduce {
 
@@ -94,19 +95,24 @@ ImageFolderSource::ImageFolderSource(const std::filesystem::path& folder, Split 
 }
 
 void ImageFolderSource::list_files() {
-  for (std::size_t label = 0; label < classes_.size(); ++label) {
+  first_of_class_.push_back(0);
+  for (const auto& class_name : classes_) {
     // A link to nothing is listed too, and refused where it is read: a data set that lost files should not
     // quietly be a smaller one.
-    const auto names = sorted_names(root_ / classes_[label], [](const auto& entry) {
+    const auto names = sorted_names(root_ / class_name, [](const auto& entry) {
       return has_picture_extension(entry.path()) && !entry.is_directory();
     });
     if (names.empty()) {
-      throw Error(ErrorKind::input, concat("the class folder ", (root_ / classes_[label]).string(),
+      throw Error(ErrorKind::input, concat("the class folder ", (root_ / class_name).string(),
                                            " holds no .jpg, .jpeg or .png file: fill or remove it"));
     }
     for (const auto& name : names) {
-      files_.push_back({static_cast<std::int64_t>(label), name});
+      names_ += name;
+      require(names_.size() <= std::numeric_limits<std::uint32_t>::max(),
+              "ImageFolderSource: too many names");
+      name_ends_.push_back(static_cast<std::uint32_t>(names_.size()));
     }
+    first_of_class_.push_back(static_cast<std::int64_t>(name_ends_.size()));
   }
 }
 
@@ -115,7 +121,7 @@ std::optional<Extent> ImageFolderSource::sample_extent() const {
   constexpr std::int64_t kSamples = 16;
   std::optional<Extent> extent;
   for (std::int64_t i = 0; i < std::min(kSamples, size()); ++i) {
-    const Extent found = load(i * size() / std::min(kSamples, size())).extent();
+    const Extent found = load_image(*this, i * size() / std::min(kSamples, size())).extent();
     if (extent.value_or(found) != found) {
       return std::nullopt;
     }
@@ -124,24 +130,32 @@ std::optional<Extent> ImageFolderSource::sample_extent() const {
   return extent;
 }
 
+std::string_view ImageFolderSource::file_name(std::int64_t index) const {
+  const auto end = name_ends_.at(static_cast<std::size_t>(index));
+  const auto begin = index == 0 ? 0 : name_ends_[static_cast<std::size_t>(index - 1)];
+  return std::string_view(names_).substr(begin, end - begin);
+}
+
 std::filesystem::path ImageFolderSource::path(std::int64_t index) const {
-  const File& file = files_.at(static_cast<std::size_t>(index));
-  return root_ / classes_[static_cast<std::size_t>(file.label)] / file.name;
+  return root_ / classes_[static_cast<std::size_t>(label(index))] / file_name(index);
 }
 
 std::int64_t ImageFolderSource::label(std::int64_t index) const {
-  return files_.at(static_cast<std::size_t>(index)).label;
+  require(index >= 0 && index < size(), "ImageFolderSource: index out of range");
+  const auto next = std::upper_bound(first_of_class_.begin(), first_of_class_.end(), index);
+  return next - first_of_class_.begin() - 1;
 }
 
-Image ImageFolderSource::load(std::int64_t index) const {
-  constexpr std::uintmax_t kMostBytes = std::uintmax_t{1} << 30;
-  const auto file = path(index);
-  std::error_code problem;
-  if (const auto bytes = std::filesystem::file_size(file, problem); !problem && bytes > kMostBytes) {
-    throw Error(ErrorKind::input, concat("cannot decode ", file.string(), ": it has ", bytes,
+void ImageFolderSource::read(std::int64_t index, StoredImage& into) const {
+  constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 30;
+  const InputFile file(path(index));
+  if (file.size() > kMostBytes) {
+    throw Error(ErrorKind::input, concat("cannot decode ", file.path().string(), ": it has ", file.size(),
                                          " bytes, more than a picture should; replace or remove the file"));
   }
-  return decode_image(read_whole(file), file.string());
+  into.is_file = true;
+  into.file.resize(file.size());
+  file.read_at(0, into.file);
 }
 
 std::uint64_t ImageFolderSource::fingerprint() const {
@@ -150,16 +164,20 @@ std::uint64_t ImageFolderSource::fingerprint() const {
   for (const auto& name : classes_) {
     digest.add_text(name);
   }
-  for (std::int64_t i = 0; i < size(); ++i) {
-    const File& file = files_[static_cast<std::size_t>(i)];
+  digest.add_values(std::span<const std::int64_t>(first_of_class_)).add_text(names_);
+  digest.add_values(std::span<const std::uint32_t>(name_ends_));
+  // Asking for the size of each of ImageNet's files takes minutes where its folder lies on a server.
+  constexpr std::int64_t kSizes = 1024;
+  for (std::int64_t i = 0; i < std::min(kSizes, size()); ++i) {
+    const auto file = path(i * size() / std::min(kSizes, size()));
     std::error_code problem;
-    const auto bytes = static_cast<std::int64_t>(std::filesystem::file_size(path(i), problem));
+    const std::array<std::int64_t, 1> bytes{
+        static_cast<std::int64_t>(std::filesystem::file_size(file, problem))};
     if (problem) {
-      throw Error(ErrorKind::input, concat("cannot read ", path(i).string(), ": ", problem.message(),
+      throw Error(ErrorKind::input, concat("cannot read ", file.string(), ": ", problem.message(),
                                            "; restore or remove the file"));
     }
-    const std::array<std::int64_t, 2> numbers{file.label, bytes};
-    digest.add_text(file.name).add_values(std::span<const std::int64_t>(numbers));
+    digest.add_values(std::span<const std::int64_t>(bytes));
   }
   return digest.value();
 }

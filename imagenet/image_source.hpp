@@ -1,28 +1,23 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
+
+#include "imagenet/image.hpp"
 
 namespace slicereduce {
 
 enum class Split { train, validation };
 
-/// Height and width in pixels.
-struct Extent {
-  std::int64_t height = 0;
-  std::int64_t width = 0;
-  bool operator==(const Extent&) const = default;
-};
-
-/// A decoded picture: `pixels` is [height, width, channels], one byte a value.
-struct Image {
-  std::int64_t height = 0;
-  std::int64_t width = 0;
-  std::int64_t channels = 0;
-  std::vector<std::uint8_t> pixels;
-
-  [[nodiscard]] Extent extent() const { return {height, width}; }
+/// A picture as its source keeps it: a JPEG or PNG file, or its pixels. Filled again and again, it takes no
+/// new memory.
+struct StoredImage {
+  bool is_file = false;
+  std::vector<std::byte> file;  ///< if is_file
+  Image image;                  ///< if not
 };
 
 /// One split of a dataset: labelled pictures by index. What differs between datasets stops here.
@@ -36,15 +31,17 @@ class ImageSource {
 
   [[nodiscard]] virtual std::int64_t size() const = 0;
   [[nodiscard]] virtual std::int64_t num_classes() const = 0;
-  /// Of every picture: 1 or 3.
+  /// Of every picture once it is decoded: 1 or 3.
   [[nodiscard]] virtual std::int64_t channels() const = 0;
   /// In [0, num_classes).
   [[nodiscard]] virtual std::int64_t label(std::int64_t index) const = 0;
-  /// Throws Error(input) naming the file where it is missing or damaged.
-  [[nodiscard]] virtual Image load(std::int64_t index) const = 0;
+  /// Throws Error(input) naming the picture where it is missing.
+  virtual void read(std::int64_t index, StoredImage& into) const = 0;
+  /// Where the picture comes from, for messages: a path, or a place in a file.
+  [[nodiscard]] virtual std::string name(std::int64_t index) const = 0;
   /// A digest of what the split is, for ranks to compare: equal on two machines when they hold the same
-  /// labels, and the same bytes (formats kept in memory) or the same file names and sizes (folders,
-  /// which this walks: call it once).
+  /// labels, and the same bytes (formats kept in memory) or the same file names and, of some, sizes (what
+  /// stays on the disk; this asks for them: call it once).
   [[nodiscard]] virtual std::uint64_t fingerprint() const = 0;
   /// The extent that all pictures share, or nothing where they differ. Folders answer from a sample of
   /// their files: good enough to choose defaults, not a promise about each picture.

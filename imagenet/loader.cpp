@@ -38,19 +38,17 @@ class OneOpenMpThread {
 
 /// A batch under way. Threads hold it too, so that a restart may forget it while they still write to it.
 struct Loader::Pending {
-  std::vector<std::int64_t> indices;
-  View view;
-  std::int64_t epoch;
-  TransformConfig transform;
+  Pass pass;
+  EpochOrder::Part part;
   Batch batch;
   // Under the loader's mutex:
-  std::size_t taken = 0;
-  std::size_t finished = 0;
-  std::size_t failed_at = 0;
+  std::int64_t taken = 0;
+  std::int64_t finished = 0;
+  std::int64_t failed_at = 0;
   std::exception_ptr failure;
 
   // Of several failures the first image's is kept: which one is told does not depend on threads.
-  void fail(std::size_t position, std::exception_ptr why) {
+  void fail(std::int64_t position, std::exception_ptr why) {
     if (!failure || position < failed_at) {
       failed_at = position;
       failure = std::move(why);
@@ -62,8 +60,8 @@ struct Loader::Pending {
 /// image, as taking the mutex costs more than a small picture.
 struct Loader::Piece {
   std::shared_ptr<Pending> pending;
-  std::size_t first;
-  std::size_t end;
+  std::int64_t first;
+  std::int64_t end;
 };
 
 void LoaderConfig::validate() const {
@@ -78,6 +76,9 @@ Loader::Loader(const ImageSource& source, const TransformConfig& transform, cons
     : source_(source), transform_(transform), config_(config) {
   transform_.validate();
   config_.validate();
+  if (config_.threads == 0) {
+    own_writer_ = std::make_unique<ViewWriter>(source_);
+  }
   for (int i = 0; i < config_.threads; ++i) {
     threads_.emplace_back([this](const std::stop_token& stop) { work(stop); });
   }
@@ -90,28 +91,32 @@ void Loader::start_epoch(EpochOrder& order, int rank, std::int64_t epoch, std::i
   require(first_step >= 0 && first_step <= order.steps_per_epoch(), "Loader: first_step is beyond the epoch");
   std::deque<Planned> planned;
   for (std::int64_t step = first_step; step < order.steps_per_epoch(); ++step) {
-    planned.push_back({order.indices(epoch, step, rank), order.global_count(step)});
+    planned.push_back({order.part(step, rank), order.global_count(step)});
   }
-  start(std::move(planned), View::training, epoch, image_size > 0 ? image_size : transform_.image_size);
+  Pass pass{order.permutation(epoch), View::training, epoch, transform_};
+  if (image_size > 0) {
+    pass.transform.image_size = image_size;
+    pass.transform.padding = std::min(transform_.padding, image_size);
+  }
+  start(std::move(planned), std::move(pass));
 }
 
 void Loader::start_evaluation(const std::vector<std::int64_t>& indices, std::int64_t batch_size) {
   require(batch_size > 0, "Loader: batch_size must be positive");
+  const auto size = static_cast<std::int64_t>(indices.size());
   std::deque<Planned> planned;
-  for (std::size_t first = 0; first < indices.size(); first += static_cast<std::size_t>(batch_size)) {
-    const std::size_t count = std::min(indices.size() - first, static_cast<std::size_t>(batch_size));
-    const auto from = indices.begin() + static_cast<std::ptrdiff_t>(first);
-    planned.push_back({{from, from + static_cast<std::ptrdiff_t>(count)}, static_cast<std::int64_t>(count)});
+  for (std::int64_t first = 0; first < size; first += batch_size) {
+    const std::int64_t count = std::min(size - first, batch_size);
+    planned.push_back({{first, count}, count});
   }
-  start(std::move(planned), View::evaluation, 0, transform_.image_size);
+  start(std::move(planned),
+        {std::make_shared<const std::vector<std::int64_t>>(indices), View::evaluation, 0, transform_});
 }
 
-void Loader::start(std::deque<Planned> planned, View view, std::int64_t epoch, std::int64_t image_size) {
+void Loader::start(std::deque<Planned> planned, Pass pass) {
   abandon();
   planned_ = std::move(planned);
-  view_ = view;
-  epoch_ = epoch;
-  image_size_ = image_size;
+  pass_ = std::move(pass);
   open_batches();
 }
 
@@ -137,19 +142,28 @@ void Loader::open_batches() {
 
 std::shared_ptr<Loader::Pending> Loader::open_next() {
   auto pending = std::make_shared<Pending>();
-  pending->indices = std::move(planned_.front().indices);
-  pending->view = view_;
-  pending->epoch = epoch_;
-  pending->transform = transform_;
-  pending->transform.image_size = image_size_;
-  pending->transform.padding = std::min(transform_.padding, image_size_);
+  pending->pass = pass_;
+  pending->part = planned_.front().part;
   pending->batch.global_count = planned_.front().global_count;
   planned_.pop_front();
-  const auto count = static_cast<std::int64_t>(pending->indices.size());
-  const std::int64_t side = image_size_;
-  pending->batch.images = at::empty({count, side, side, source_.channels()}, at::kByte);
-  pending->batch.labels = at::empty({count}, at::kLong);
+  pending->batch.images = free_images(pending->part.count, pass_.transform.image_size);
+  pending->batch.labels = at::empty({pending->part.count}, at::kLong);
   return pending;
+}
+
+// A fresh batch of 256 photographs is 40 MB of pages that the system has to clear first.
+at::Tensor Loader::free_images(std::int64_t count, std::int64_t side) {
+  const auto shape = std::vector<std::int64_t>{count, side, side, source_.channels()};
+  const auto is_free = [](const at::Tensor& images) {
+    return images.use_count() == 1 && images.storage().use_count() == 1;
+  };
+  for (const at::Tensor& images : images_) {
+    if (is_free(images) && images.sizes() == shape) {
+      return images;
+    }
+  }
+  std::erase_if(images_, is_free);
+  return images_.emplace_back(at::empty(shape, at::kByte));
 }
 
 std::optional<Batch> Loader::next() {
@@ -163,11 +177,12 @@ std::optional<Batch> Loader::next() {
     ready = window_.front();
   }
   if (threads_.empty()) {
-    fill({ready, 0, ready->indices.size()});
+    const OneOpenMpThread one_thread;
+    fill({ready, 0, ready->part.count}, *own_writer_);
   }
   {
     std::unique_lock lock(mutex_);
-    batch_finished_.wait(lock, [&ready] { return ready->finished == ready->indices.size(); });
+    batch_finished_.wait(lock, [&ready] { return ready->finished == ready->part.count; });
     window_.pop_front();
   }
   if (ready->failure) {
@@ -180,6 +195,8 @@ std::optional<Batch> Loader::next() {
 }
 
 void Loader::work(const std::stop_token& stop) {
+  const OneOpenMpThread one_thread;
+  ViewWriter writer(source_);
   while (true) {
     std::optional<Piece> piece;
     {
@@ -189,29 +206,31 @@ void Loader::work(const std::stop_token& stop) {
     if (!piece || stop.stop_requested()) {
       return;
     }
-    fill(*piece);
+    fill(*piece, writer);
   }
 }
 
 std::optional<Loader::Piece> Loader::take_piece() {
-  constexpr std::size_t kImages = 8;
+  constexpr std::int64_t kMostImages = 8;
   for (const auto& pending : window_) {
-    const std::size_t first = pending->taken;
-    if (first < pending->indices.size()) {
-      pending->taken = std::min(pending->indices.size(), first + kImages);
+    const std::int64_t count = pending->part.count;
+    if (pending->taken < count) {
+      const std::int64_t images = std::clamp<std::int64_t>(count / (4 * config_.threads), 1, kMostImages);
+      const std::int64_t first = pending->taken;
+      pending->taken = std::min(count, first + images);
       return Piece{pending, first, pending->taken};
     }
   }
   return std::nullopt;
 }
 
-void Loader::fill(const Piece& piece) {
-  const OneOpenMpThread one_thread;
+void Loader::fill(const Piece& piece, ViewWriter& writer) {
+  const ViewTimes before = writer.times();
   std::exception_ptr failure;
-  std::size_t position = piece.first;
+  std::int64_t position = piece.first;
   try {
     for (; position < piece.end; ++position) {
-      write_image(*piece.pending, position);
+      write_row(*piece.pending, position, writer);
     }
   } catch (...) {
     failure = std::current_exception();
@@ -220,27 +239,76 @@ void Loader::fill(const Piece& piece) {
   if (failure) {
     piece.pending->fail(position, std::move(failure));
   }
+  times_ += writer.times() - before;
   piece.pending->finished += piece.end - piece.first;
   batch_finished_.notify_one();
 }
 
-void Loader::write_image(Pending& pending, std::size_t position) const {
-  const std::int64_t index = pending.indices[position];
-  const Image image = source_.load(index);
-  require(image.channels == source_.channels(), "Loader: a picture has other channels than its source");
-  const TransformConfig& transform = pending.transform;
+void Loader::write_row(Pending& pending, std::int64_t position, ViewWriter& writer) {
+  const auto& order = *pending.pass.order;
+  const auto size = static_cast<std::int64_t>(order.size());
+  for (std::int64_t later = 0; later < size; ++later) {
+    const std::int64_t index =
+        order[static_cast<std::size_t>((pending.part.first + position + later) % size)];
+    if (!is_bad(index)) {
+      try {
+        write_image(pending, position, index, writer);
+        return;
+      } catch (const Error& why) {
+        if (config_.bad_images == BadImages::error || why.kind() != ErrorKind::input) {
+          throw;
+        }
+        note_bad(index, why);
+      }
+    }
+    if (pending.pass.view == View::evaluation) {
+      pending.batch.images[position].zero_();
+      pending.batch.labels.mutable_data_ptr<std::int64_t>()[position] = kLeftOut;
+      return;
+    }
+  }
+  throw Error(ErrorKind::input,
+              concat("all ", size, " pictures are bad: there is none to train with; check --data"));
+}
+
+void Loader::write_image(Pending& pending, std::int64_t position, std::int64_t index, ViewWriter& writer) {
+  const TransformConfig& transform = pending.pass.transform;
   const auto row_bytes =
-      static_cast<std::size_t>(transform.image_size * transform.image_size * image.channels);
+      static_cast<std::size_t>(transform.image_size * transform.image_size * source_.channels());
   const std::span<std::uint8_t> row(
-      pending.batch.images.mutable_data_ptr<std::uint8_t>() + position * row_bytes, row_bytes);
+      pending.batch.images.mutable_data_ptr<std::uint8_t>() + static_cast<std::size_t>(position) * row_bytes,
+      row_bytes);
   pending.batch.labels.mutable_data_ptr<std::int64_t>()[position] = source_.label(index);
-  if (pending.view == View::evaluation) {
-    write_evaluation_view(image, transform, row);
+  if (pending.pass.view == View::evaluation) {
+    writer.write_evaluation_view(index, transform, row);
     return;
   }
-  RandomStream random(config_.seed, RandomPurpose::augment, static_cast<std::uint64_t>(pending.epoch),
+  RandomStream random(config_.seed, RandomPurpose::augment, static_cast<std::uint64_t>(pending.pass.epoch),
                       static_cast<std::uint64_t>(index));
-  write_training_view(image, transform, random, row);
+  writer.write_training_view(index, transform, random, row);
+}
+
+bool Loader::is_bad(std::int64_t index) const {
+  if (config_.bad_images == BadImages::error) {
+    return false;
+  }
+  const std::lock_guard lock(mutex_);
+  return bad_images_.contains(index);
+}
+
+void Loader::note_bad(std::int64_t index, const Error& why) {
+  const std::lock_guard lock(mutex_);
+  bad_images_.try_emplace(index, why.what());
+}
+
+std::map<std::int64_t, std::string> Loader::bad_images() const {
+  const std::lock_guard lock(mutex_);
+  return bad_images_;
+}
+
+ViewTimes Loader::times() const {
+  const std::lock_guard lock(mutex_);
+  return times_;
 }
 
 }  // namespace slicereduce

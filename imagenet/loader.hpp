@@ -5,30 +5,44 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <stop_token>
+#include <string>
 #include <thread>
 #include <vector>
 
+#include "core/error.hpp"
 #include "imagenet/epoch_order.hpp"
 #include "imagenet/image_source.hpp"
 #include "imagenet/transform.hpp"
+#include "imagenet/view_writer.hpp"
 
 namespace slicereduce {
+
+/// The label of a picture that is left out of an evaluation.
+inline constexpr std::int64_t kLeftOut = -1;
 
 /// What one rank sees in one step, in host memory.
 struct Batch {
   at::Tensor images;              ///< uint8 [n, image_size, image_size, channels]
-  at::Tensor labels;              ///< int64 [n]
+  at::Tensor labels;              ///< int64 [n], some perhaps kLeftOut
   std::int64_t global_count = 0;  ///< images of this step over all ranks; when evaluating, n
+};
+
+/// What is done about pictures that can't be read or decoded.
+enum class BadImages {
+  error,  ///< next() throws
+  skip,   ///< training takes the next one in the epoch's order, evaluation leaves it out
 };
 
 struct LoaderConfig {
   int threads = 4;           ///< 0: next() does the work itself (--workers)
   int prefetch_batches = 4;  ///< batches that are ready or under way, at most
   std::uint64_t seed = 0;    ///< of the augmentation
+  BadImages bad_images = BadImages::error;
 
   /// Throws Error(usage) naming the option.
   void validate() const;
@@ -36,6 +50,7 @@ struct LoaderConfig {
 
 /// Turns a source into batches, on threads of its own that run ahead by a bounded number of batches. The
 /// batches are a function of source, transform, seed and order: the number of threads changes nothing.
+/// The memory of a batch that nobody holds any more is used again.
 ///
 /// One thread calls start_*() and next(). Starting again, or destroying the loader, drops what is left.
 class Loader {
@@ -58,39 +73,57 @@ class Loader {
   [[nodiscard]] std::optional<Batch> next();
   /// How long the last next() took: the time that loading was not hidden.
   [[nodiscard]] double waited_ms() const { return waited_ms_; }
+  /// Why pictures were skipped so far, by their index: each is told once, however often it comes.
+  [[nodiscard]] std::map<std::int64_t, std::string> bad_images() const;
+  /// Where the time of all threads went so far.
+  [[nodiscard]] ViewTimes times() const;
 
  private:
   enum class View { training, evaluation };
+  using Order = std::shared_ptr<const std::vector<std::int64_t>>;
   struct Planned {
-    std::vector<std::int64_t> indices;
+    EpochOrder::Part part;
     std::int64_t global_count;
+  };
+  /// What start_*() asks for.
+  struct Pass {
+    Order order;
+    View view = View::training;
+    std::int64_t epoch = 0;
+    TransformConfig transform;
   };
   struct Pending;
   struct Piece;
 
-  void start(std::deque<Planned> planned, View view, std::int64_t epoch, std::int64_t image_size);
+  void start(std::deque<Planned> planned, Pass pass);
   void open_batches();
   [[nodiscard]] std::shared_ptr<Pending> open_next();
+  [[nodiscard]] at::Tensor free_images(std::int64_t count, std::int64_t side);
   void abandon();
   void work(const std::stop_token& stop);
   [[nodiscard]] std::optional<Piece> take_piece();
-  void fill(const Piece& piece);
-  void write_image(Pending& pending, std::size_t position) const;
+  void fill(const Piece& piece, ViewWriter& writer);
+  void write_row(Pending& pending, std::int64_t position, ViewWriter& writer);
+  void write_image(Pending& pending, std::int64_t position, std::int64_t index, ViewWriter& writer);
+  [[nodiscard]] bool is_bad(std::int64_t index) const;
+  void note_bad(std::int64_t index, const Error& why);
 
   const ImageSource& source_;
   TransformConfig transform_;
   LoaderConfig config_;
   // Touched by the caller's thread only:
   std::deque<Planned> planned_;
-  View view_ = View::training;
-  std::int64_t epoch_ = 0;
-  std::int64_t image_size_ = 0;
+  Pass pass_;
+  std::vector<at::Tensor> images_;  // of batches under way, handed out, or free
+  std::unique_ptr<ViewWriter> own_writer_;
   double waited_ms_ = 0;
   // Under mutex_, with the counters in each Pending:
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable_any work_available_;
   std::condition_variable batch_finished_;
   std::deque<std::shared_ptr<Pending>> window_;
+  std::map<std::int64_t, std::string> bad_images_;
+  ViewTimes times_;
   // Last, so that the threads end before what they use.
   std::vector<std::jthread> threads_;
 };

@@ -5,7 +5,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <vector>
+#include <cstring>
+#include <utility>
 
 #include "core/error.hpp"
 #include "core/text.hpp"
@@ -16,8 +17,6 @@ namespace {
 
 constexpr double kLeastArea = 0.08;
 constexpr double kGreatestRatio = 4.0 / 3.0;  // width / height; the least is its inverse
-
-CropBox whole_of(const Image& image) { return {0, 0, image.height, image.width}; }
 
 CropBox central_box(Extent picture, Extent box) {
   // Half a pixel goes to the even side, as in torchvision: the pixels its weights are evaluated on.
@@ -64,31 +63,41 @@ void mirror(std::int64_t image_size, std::int64_t channels, std::span<std::uint8
   }
 }
 
-/// Moves the picture by up to `padding` each way; what comes in at the edges is zero.
-void shift_randomly(std::int64_t image_size, std::int64_t channels, std::int64_t padding,
-                    RandomStream& random, std::span<std::uint8_t> row) {
-  const auto draw = [&] { return static_cast<std::int64_t>(random.below(2 * padding + 1)) - padding; };
-  const std::int64_t down = draw();
-  const std::int64_t right = draw();
-  const std::vector<std::uint8_t> picture(row.begin(), row.end());
-  std::fill(row.begin(), row.end(), std::uint8_t{0});
-  const std::int64_t columns = image_size - std::abs(right);
-  for (std::int64_t y = std::max<std::int64_t>(0, -down); y < std::min(image_size, image_size - down); ++y) {
-    const std::int64_t from = y * image_size + std::max<std::int64_t>(0, -right);
-    const std::int64_t to = (y + down) * image_size + std::max<std::int64_t>(0, right);
-    std::copy_n(picture.begin() + from * channels, columns * channels, row.begin() + to * channels);
+/// Moves the picture in place; what comes in at the edges is zero.
+void shift(std::int64_t image_size, std::int64_t channels, const Variation& variation,
+           std::span<std::uint8_t> row) {
+  const auto [top, bottom] = std::pair(std::max<std::int64_t>(0, variation.down),
+                                       image_size + std::min<std::int64_t>(0, variation.down));
+  const auto [left, right] = std::pair(std::max<std::int64_t>(0, variation.right),
+                                       image_size + std::min<std::int64_t>(0, variation.right));
+  const std::int64_t stride = image_size * channels;
+  const std::int64_t back = variation.down * stride + variation.right * channels;
+  const auto move_line = [&](std::int64_t y) {
+    std::uint8_t* const line = row.data() + y * stride;
+    if (y < top || y >= bottom) {
+      std::memset(line, 0, static_cast<std::size_t>(stride));
+      return;
+    }
+    std::memmove(line + left * channels, line + left * channels - back,
+                 static_cast<std::size_t>((right - left) * channels));
+    std::memset(line, 0, static_cast<std::size_t>(left * channels));
+    std::memset(line + right * channels, 0, static_cast<std::size_t>((image_size - right) * channels));
+  };
+  // A line must be read before it is written.
+  for (std::int64_t i = 0; i < image_size; ++i) {
+    move_line(variation.down > 0 ? image_size - 1 - i : i);
   }
 }
 
-void write_center_crop(const Image& image, std::int64_t image_size, std::span<std::uint8_t> row) {
+void write_center_crop(const Image& image, std::int64_t image_size, Image& scaled,
+                       std::span<std::uint8_t> row) {
   // What the crop can't see is left out first: resizing all of a 1 x 100,000 picture would take gigabytes.
   const std::int64_t most = 4 * std::min(image.height, image.width);
   const Extent seen{std::min(image.height, most), std::min(image.width, most)};
   const std::int64_t short_side = std::min(seen.height, seen.width);
   const std::int64_t target = image_size * 256 / 224;
   const Extent resized{target * seen.height / short_side, target * seen.width / short_side};
-  Image scaled{resized.height, resized.width, image.channels, {}};
-  scaled.pixels.resize(static_cast<std::size_t>(resized.height * resized.width * image.channels));
+  scaled.resize(resized, image.channels);
   resize_to(image, central_box(image.extent(), seen), resized, scaled.pixels.data());
   copy_box(scaled, central_box(resized, {image_size, image_size}), row.data());
 }
@@ -147,9 +156,7 @@ CropBox random_resized_crop_box(Extent picture, RandomStream& random) {
 void resize_box(const Image& image, const CropBox& box, std::int64_t image_size,
                 std::span<std::uint8_t> row) {
   check_row(image, image_size, row);
-  require(box.top >= 0 && box.left >= 0 && box.height > 0 && box.width > 0 &&
-              box.top + box.height <= image.height && box.left + box.width <= image.width,
-          "resize_box: the box is not within the picture");
+  require(box.is_within(image.extent()), "resize_box: the box is not within the picture");
   if (box.height == image_size && box.width == image_size) {
     copy_box(image, box, row.data());
     return;
@@ -157,31 +164,46 @@ void resize_box(const Image& image, const CropBox& box, std::int64_t image_size,
   resize_to(image, box, {image_size, image_size}, row.data());
 }
 
-void write_training_view(const Image& image, const TransformConfig& config, RandomStream& random,
-                         std::span<std::uint8_t> row) {
+Variation draw_variation(Extent picture, const TransformConfig& config, RandomStream& random) {
+  require(config.augment != Augment::none, "draw_variation: nothing is to be varied");
+  Variation variation{.box = CropBox::whole(picture)};
   switch (config.augment) {
     case Augment::none:
-      write_evaluation_view(image, config, row);
-      return;
-    case Augment::pad_crop:
-      resize_box(image, whole_of(image), config.image_size, row);
-      shift_randomly(config.image_size, image.channels, config.padding, random, row);
       break;
+    case Augment::pad_crop: {
+      const auto draw = [&] {
+        return static_cast<std::int64_t>(random.below(2 * config.padding + 1)) - config.padding;
+      };
+      variation.down = draw();
+      variation.right = draw();
+      break;
+    }
     case Augment::resized_crop:
-      resize_box(image, random_resized_crop_box(image.extent(), random), config.image_size, row);
+      variation.box = random_resized_crop_box(picture, random);
       break;
   }
-  if (config.flip && random.below(2) == 1) {
+  variation.is_mirrored = config.flip && random.below(2) == 1;
+  return variation;
+}
+
+void write_varied_view(const Image& image, const CropBox& box, const Variation& variation,
+                       const TransformConfig& config, std::span<std::uint8_t> row) {
+  resize_box(image, box, config.image_size, row);
+  if (variation.down != 0 || variation.right != 0) {
+    shift(config.image_size, image.channels, variation, row);
+  }
+  if (variation.is_mirrored) {
     mirror(config.image_size, image.channels, row);
   }
 }
 
-void write_evaluation_view(const Image& image, const TransformConfig& config, std::span<std::uint8_t> row) {
+void write_evaluation_view(const Image& image, const TransformConfig& config, Image& scaled,
+                           std::span<std::uint8_t> row) {
   check_row(image, config.image_size, row);
   if (config.eval_view == EvalView::whole) {
-    resize_box(image, whole_of(image), config.image_size, row);
+    resize_box(image, CropBox::whole(image.extent()), config.image_size, row);
   } else {
-    write_center_crop(image, config.image_size, row);
+    write_center_crop(image, config.image_size, scaled, row);
   }
 }
 

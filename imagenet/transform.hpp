@@ -21,12 +21,19 @@ enum class EvalView {
   center_crop,  ///< short side to image_size * 256 / 224, then the middle
 };
 
+/// What is decoded of a picture of which a training view shows a part.
+enum class DecodeExtent {
+  needed,  ///< that part, scaled down by the decoder where it is large
+  whole,   ///< everything, as torchvision does it: slower, the same pixels as there
+};
+
 struct TransformConfig {
   std::int64_t image_size = 224;  ///< side of the square that comes out, in pixels
   Augment augment = Augment::resized_crop;
   bool flip = true;          ///< mirror half of the training pictures; not for digits
   std::int64_t padding = 4;  ///< of Augment::pad_crop, in pixels on each side
   EvalView eval_view = EvalView::center_crop;
+  DecodeExtent decode = DecodeExtent::needed;  ///< for training; evaluation decodes everything
 
   /// Throws Error(usage) naming the option.
   void validate() const;
@@ -35,14 +42,6 @@ struct TransformConfig {
 /// What suits the pictures: small ones are padded and cropped (grey ones not mirrored, since they may be
 /// digits), photographs get resized crops. `image_size` 0 means the pictures' own, or 224 for photographs.
 [[nodiscard]] TransformConfig default_transform(const ImageSource& source, std::int64_t image_size);
-
-/// A rectangle of a picture, in pixels.
-struct CropBox {
-  std::int64_t top = 0;
-  std::int64_t left = 0;
-  std::int64_t height = 0;
-  std::int64_t width = 0;
-};
 
 /// A box of 8 to 100 % of the picture's area and an aspect ratio of 3/4 to 4/3 (log-uniform), anywhere
 /// within: torchvision's RandomResizedCrop, after Szegedy et al. 2015, "Going deeper with convolutions".
@@ -53,12 +52,26 @@ struct CropBox {
 /// `image_size`, into `row` [image_size, image_size, channels].
 void resize_box(const Image& image, const CropBox& box, std::int64_t image_size, std::span<std::uint8_t> row);
 
-/// Writes a training view of `image` into `row` [image_size, image_size, channels], a row of the batch. All
-/// chance comes from `random`: the same stream gives the same bytes.
-void write_training_view(const Image& image, const TransformConfig& config, RandomStream& random,
-                         std::span<std::uint8_t> row);
+/// How a picture is varied, once: everything that chance decides.
+struct Variation {
+  CropBox box;               ///< what is seen of the picture, before it is resized
+  std::int64_t down = 0;     ///< how far the resized picture is moved, in its pixels; zeros come in
+  std::int64_t right = 0;    ///
+  bool is_mirrored = false;  ///< after all that
+};
 
-/// Writes the evaluation view of `image` into `row` [image_size, image_size, channels].
-void write_evaluation_view(const Image& image, const TransformConfig& config, std::span<std::uint8_t> row);
+/// Not for Augment::none. All chance comes from `random`: the same stream gives the
+/// same variation.
+[[nodiscard]] Variation draw_variation(Extent picture, const TransformConfig& config, RandomStream& random);
+
+/// Writes a varied view into `row` [image_size, image_size, channels], a row of the batch. `box` is where
+/// `image` has what the variation's box is of the picture: all of it may have been decoded, or a part.
+void write_varied_view(const Image& image, const CropBox& box, const Variation& variation,
+                       const TransformConfig& config, std::span<std::uint8_t> row);
+
+/// Writes the evaluation view of `image` into `row` [image_size, image_size, channels]. `scaled` is scratch
+/// space, used again.
+void write_evaluation_view(const Image& image, const TransformConfig& config, Image& scaled,
+                           std::span<std::uint8_t> row);
 
 }  // namespace slicereduce

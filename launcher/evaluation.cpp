@@ -26,8 +26,8 @@ std::optional<Accuracy> evaluate(const Network& network, const Plan& plan, NormS
   const c10::NoGradGuard no_grad;
   CompactNetwork compact;
   network.gather(plan, view.precision, compact);
-  std::array<double, 4> sums{};  // images, right, right among the first five, loss
-  auto& [images, right, among_five, loss] = sums;
+  std::array<double, 5> sums{};  // images, those of them left out, right, right among the first five, loss
+  auto& [images, left_out, right, among_five, loss] = sums;
   loader.start_evaluation(validation_indices(size, communicator.rank(), communicator.world_size()),
                           batch_size);
   // What every rank has. They meet now and then: else a slower one would be late by all of the pass at its
@@ -43,9 +43,10 @@ std::optional<Accuracy> evaluate(const Network& network, const Plan& plan, NormS
     const std::int64_t choices = std::min<std::int64_t>(5, logits.size(1));
     const at::Tensor hits = std::get<1>(logits.topk(choices, 1)).eq(labels.unsqueeze(1));
     images += static_cast<double>(labels.numel());
+    left_out += batch->labels.eq(kLeftOut).sum().item<double>();
     right += hits.select(1, 0).sum().item<double>();
     among_five += hits.sum().item<double>();
-    loss += at::cross_entropy_loss(logits, labels, {}, at::Reduction::Sum).item<double>();
+    loss += at::cross_entropy_loss(logits, labels, {}, at::Reduction::Sum, kLeftOut).item<double>();
     const bool meets = ++batches % kBatchesBetweenMeetings == 0 && batches <= common_batches;
     if (meets && any_wants_to_stop(stop_requested, communicator)) {
       return std::nullopt;
@@ -53,10 +54,14 @@ std::optional<Accuracy> evaluate(const Network& network, const Plan& plan, NormS
   }
   communicator.allreduce_sum(sums);
   require(static_cast<std::int64_t>(images) == size, "an evaluation missed images or counted some twice");
-  return Accuracy{.top1 = 100 * right / images,
-                  .top5 = 100 * among_five / images,
-                  .val_loss = loss / images,
-                  .images = size};
+  const double counted = images - left_out;
+  if (counted == 0) {
+    throw Error(ErrorKind::input, "no validation picture can be decoded: check --data");
+  }
+  return Accuracy{.top1 = 100 * right / counted,
+                  .top5 = 100 * among_five / counted,
+                  .val_loss = loss / counted,
+                  .images = static_cast<std::int64_t>(counted)};
 }
 
 NormStatistics recalibrate(const Network& network, const View& view, Loader& loader, EpochOrder& order,

@@ -14,10 +14,10 @@
 namespace slicereduce {
 
 struct Accuracy {
-  double top1 = 0;      ///< percent
-  double top5 = 0;      ///< percent
-  double val_loss = 0;  ///< mean cross entropy
-  std::int64_t images = 0;
+  double top1 = 0;          ///< percent
+  double top5 = 0;          ///< percent
+  double val_loss = 0;      ///< mean cross entropy
+  std::int64_t images = 0;  ///< that were counted: bad ones may be left out
 };
 
 /// How a network looks at images.
@@ -31,8 +31,8 @@ struct View {
 
 /// Collective. Accuracy of the network that `plan` leaves (the exact one, if it is full) with
 /// `statistics`, over all `size` validation images of `loader`'s source: each is counted once, whatever
-/// the world size. Nothing where `stop_requested` of any rank said so on the way, which is asked now and
-/// then.
+/// the world size, but for those that the loader leaves out. Nothing where `stop_requested` of any rank said
+/// so on the way, which is asked now and then.
 [[nodiscard]] std::optional<Accuracy> evaluate(const Network& network, const Plan& plan,
                                                NormStatistics& statistics, const View& view, Loader& loader,
                                                std::int64_t size, std::int64_t batch_size,

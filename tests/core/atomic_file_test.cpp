@@ -1,7 +1,6 @@
 #include "core/atomic_file.hpp"
 
 #include <gtest/gtest.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <fstream>
@@ -9,6 +8,7 @@
 #include <string>
 
 #include "core/error.hpp"
+#include "core/input_file.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace slicereduce {
@@ -84,26 +84,6 @@ TEST_F(AtomicFiles, ASecondNameTakesThePlaceOfWhatWasThere) {
   EXPECT_THROW(link_atomically(folder_ / "missing", folder_ / "best"), Error);
   EXPECT_EQ(text(read_whole(folder_ / "best")), "second");
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), {}), 3);
-}
-
-TEST_F(AtomicFiles, ReadingWhatIsNotAFileIsAnError) {
-  EXPECT_THROW((void)read_whole(folder_ / "missing"), Error);
-  EXPECT_THROW((void)read_whole(folder_), Error);
-  const auto pipe = folder_ / "pipe";
-  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
-  EXPECT_THROW((void)read_whole(pipe), Error);  // and does not wait for a writer
-}
-
-TEST_F(AtomicFiles, WhatCanNotFitIntoMemoryIsAnErrorThatNamesIt) {
-  const auto sparse = folder_ / "sparse";
-  std::ofstream(sparse).close();
-  std::filesystem::resize_file(sparse, std::uintmax_t{1} << 43);  // of no blocks
-  try {
-    (void)read_whole(sparse);
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what()).find(sparse.string()), std::string::npos) << error.what();
-  }
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 
 #include "core/atomic_file.hpp"
 #include "core/error.hpp"
+#include "core/input_file.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace slicereduce {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "imagenet/decoder.hpp"
 #include "tests/imagenet/dataset_files.hpp"
 
 namespace slicereduce {
@@ -36,7 +37,7 @@ TEST(Cifar10Source, InterleavesThePlanes) {
   ASSERT_EQ(source.size(), 5);
   EXPECT_EQ(source.label(0), 1);
   EXPECT_EQ(source.label(4), 5);
-  const Image image = source.load(2);
+  const Image image = load_image(source, 2);
   EXPECT_EQ(image.extent(), (Extent{32, 32}));
   ASSERT_EQ(image.pixels.size(), 3 * kPlane);
   for (std::size_t pixel = 0; pixel < kPlane; ++pixel) {

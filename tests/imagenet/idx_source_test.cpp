@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 
+#include "imagenet/decoder.hpp"
 #include "imagenet/normalization.hpp"
 #include "tests/imagenet/dataset_files.hpp"
 
@@ -42,7 +43,7 @@ TEST_F(IdxSourceTest, ReadsPicturesAndLabels) {
   EXPECT_EQ(source.num_classes(), 10);
   EXPECT_EQ(source.fixed_extent(), (Extent{2, 3}));
   EXPECT_EQ(source.label(1), 9);
-  const Image image = source.load(1);
+  const Image image = load_image(source, 1);
   EXPECT_EQ(image.extent(), (Extent{2, 3}));
   EXPECT_EQ(image.channels, 1);
   EXPECT_EQ(image.pixels, (Bytes{60, 61, 62, 63, 64, 65}));
@@ -52,7 +53,7 @@ TEST_F(IdxSourceTest, GzipHoldsTheSame) {
   write_train(images_, labels_);
   write("t10k-images-idx3-ubyte.gz", gzip(images_), "t10k-labels-idx1-ubyte.gz", gzip(labels_));
   const IdxSource source = open(Split::validation);
-  EXPECT_EQ(source.load(0).pixels, (Bytes{0, 1, 2, 3, 4, 5}));
+  EXPECT_EQ(load_image(source, 0).pixels, (Bytes{0, 1, 2, 3, 4, 5}));
   EXPECT_EQ(source.fingerprint(), open().fingerprint());
 }
 
@@ -150,7 +151,7 @@ TEST(FashionMnist, DebiansPackageHasTheStatisticsThatAreBuiltIn) {
   double sum_of_squares = 0;
   for (std::int64_t i = 0; i < train.size(); ++i) {
     ++per_class.at(static_cast<std::size_t>(train.label(i)));
-    for (const double pixel : train.load(i).pixels) {
+    for (const double pixel : load_image(train, i).pixels) {
       sum += pixel / 255;
       sum_of_squares += pixel * pixel / (255 * 255);
     }

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "imagenet/decoder.hpp"
 #include "tests/imagenet/dataset_files.hpp"
 
 namespace slicereduce {
@@ -36,7 +37,7 @@ TEST_F(ImageFolderSourceTest, NumbersClassesByNameAndListsFilesByName) {
   EXPECT_EQ(source.path(1), folder_.path() / "train/b/1.JPEG");
   EXPECT_EQ(source.label(0), 0);
   EXPECT_EQ(source.label(2), 1);
-  EXPECT_EQ(source.load(2).pixels, smooth_image(20, 30, 3).pixels);
+  EXPECT_EQ(load_image(source, 2).pixels, smooth_image(20, 30, 3).pixels);
 }
 
 TEST_F(ImageFolderSourceTest, ValidationIsValOrElseTest) {
@@ -84,7 +85,8 @@ TEST_F(ImageFolderSourceTest, APictureThatIsGoneIsNamedByTheFingerprint) {
 
 TEST_F(ImageFolderSourceTest, APngNamedJpegIsReadByItsContent) {
   write("train/a/1.JPEG", png_);
-  EXPECT_EQ(ImageFolderSource(folder_.path(), Split::train).load(0).pixels, smooth_image(20, 30, 3).pixels);
+  EXPECT_EQ(load_image(ImageFolderSource(folder_.path(), Split::train), 0).pixels,
+            smooth_image(20, 30, 3).pixels);
 }
 
 TEST_F(ImageFolderSourceTest, PicturesAndClassesMayBeLinks) {
@@ -94,7 +96,7 @@ TEST_F(ImageFolderSourceTest, PicturesAndClassesMayBeLinks) {
   std::filesystem::create_symlink("x.png", folder_.path() / "elsewhere/y.png");
   const ImageFolderSource source(folder_.path(), Split::train);
   ASSERT_EQ(source.size(), 2);
-  EXPECT_EQ(source.load(1).extent(), (Extent{20, 30}));
+  EXPECT_EQ(load_image(source, 1).extent(), (Extent{20, 30}));
 }
 
 TEST_F(ImageFolderSourceTest, EmptyAndMissingFoldersAreErrors) {
@@ -136,7 +138,7 @@ TEST_F(ImageFolderSourceTest, ADamagedPictureIsNamed) {
   }
   const ImageFolderSource source(folder_.path(), Split::train);
   write("train/a/23.jpg", Bytes(jpeg_.begin(), jpeg_.begin() + 300));
-  expect_input_error([&] { (void)source.load(13); }, "train/a/23.jpg");
+  expect_input_error([&] { (void)load_image(source, 13); }, "train/a/23.jpg");
 }
 
 }  // namespace

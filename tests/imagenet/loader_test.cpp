@@ -32,13 +32,15 @@ class NoiseSource : public ImageSource {
   [[nodiscard]] std::int64_t label(std::int64_t index) const override { return index; }
   [[nodiscard]] std::uint64_t fingerprint() const override { return 0; }
   [[nodiscard]] std::optional<Extent> fixed_extent() const override { return std::nullopt; }
-  [[nodiscard]] Image load(std::int64_t index) const override {
+  [[nodiscard]] std::string name(std::int64_t index) const override { return std::to_string(index); }
+  void read(std::int64_t index, StoredImage& into) const override {
     if (broken_.contains(index)) {
       throw Error(ErrorKind::input, concat("image ", index, " is broken"));
     }
     ++loads_;
     most_openmp_threads_ = std::max(most_openmp_threads_.load(), at::get_num_threads());
-    return noise_image(20 + index % 5, 24, 3, static_cast<std::uint64_t>(index));
+    into.is_file = false;
+    into.image = noise_image(20 + index % 5, 24, 3, static_cast<std::uint64_t>(index));
   }
 
   [[nodiscard]] int loads() const { return loads_; }
@@ -160,9 +162,25 @@ TEST(Loader, EvaluatesTheListInItsOrder) {
   EXPECT_EQ(labels_of(batches[2]), (std::vector<std::int64_t>{3}));
   EXPECT_EQ(batches[2].global_count, 1);
   Bytes expected(12 * 12 * 3);
-  write_evaluation_view(source.load(19), kTransform, expected);
+  ViewWriter(source).write_evaluation_view(19, kTransform, expected);
   const auto* first = batches[0].images[1].const_data_ptr<std::uint8_t>();
   EXPECT_EQ(Bytes(first, first + expected.size()), expected);
+}
+
+TEST(Loader, TheMemoryOfABatchIsUsedAgainOnceNobodyHoldsIt) {
+  const NoiseSource source(64);
+  Loader loader(source, kTransform, config_of(2, 2));
+  EpochOrder order(64, 8, 1, 1);
+  loader.start_epoch(order, 0, 0);
+  std::set<const void*> places;
+  const Batch kept = next_of(loader);
+  const at::Tensor copy = kept.images.clone();
+  while (const auto batch = loader.next()) {
+    EXPECT_NE(batch->images.const_data_ptr(), kept.images.const_data_ptr());
+    places.insert(batch->images.const_data_ptr());
+  }
+  EXPECT_LE(places.size(), 4U);
+  EXPECT_TRUE(at::equal(kept.images, copy));
 }
 
 TEST(Loader, HasNothingBeforeItIsStartedAndAfterTheEnd) {
@@ -182,12 +200,12 @@ class StuckSource : public NoiseSource {
  public:
   using NoiseSource::NoiseSource;
 
-  [[nodiscard]] Image load(std::int64_t index) const override {
+  void read(std::int64_t index, StoredImage& into) const override {
     if (index == 0) {
       asked_.count_down();
       released_.wait();
     }
-    return NoiseSource::load(index);
+    NoiseSource::read(index, into);
   }
   void wait_until_asked() const { asked_.wait(); }
   void release() { released_.count_down(); }
@@ -259,6 +277,66 @@ TEST_P(LoaderWithThreads, StartsNoOpenMpTeamsAndLeavesTheCallersNumberAlone) {
   EXPECT_EQ(source.most_openmp_threads(), 1);
   EXPECT_EQ(at::get_num_threads(), 3);
   at::set_num_threads(before);
+}
+
+TEST_P(LoaderWithThreads, SkippedPicturesAreReplacedByTheNextInTheEpochsOrder) {
+  const NoiseSource whole(40);
+  EpochOrder order(40, 20, 2, 9);
+  const auto permutation = *order.permutation(1);
+  const auto bad = std::set<std::int64_t>{permutation[3], permutation[4], permutation[19], permutation[39]};
+  const NoiseSource source(40, bad);
+  LoaderConfig config = config_of(GetParam());
+  config.bad_images = BadImages::skip;
+  std::vector<std::int64_t> seen;
+  std::int64_t told = 0;
+  for (int rank = 0; rank < 2; ++rank) {
+    Loader loader(source, kTransform, config);
+    loader.start_epoch(order, rank, 1);
+    for (const Batch& batch : rest_of(loader)) {
+      const auto labels = labels_of(batch);
+      seen.insert(seen.end(), labels.begin(), labels.end());
+    }
+    for (const auto& [index, why] : loader.bad_images()) {
+      EXPECT_TRUE(bad.contains(index));
+      EXPECT_NE(why.find(concat("image ", index, " is broken")), std::string::npos);
+      ++told;
+    }
+  }
+  // By rank and step: 0..9, 20..29, then 10..19, 30..39 of the permutation.
+  std::vector<std::int64_t> expected;
+  for (const std::size_t first : {0U, 20U, 10U, 30U}) {
+    for (std::size_t at = first; at < first + 10; ++at) {
+      std::size_t good = at;
+      while (bad.contains(permutation[good % 40])) {
+        ++good;
+      }
+      expected.push_back(permutation[good % 40]);
+    }
+  }
+  EXPECT_EQ(seen, expected);
+  EXPECT_EQ(told, 4);
+}
+
+TEST_P(LoaderWithThreads, SkippedPicturesAreLeftOutOfEvaluations) {
+  const NoiseSource source(20, {4, 7});
+  LoaderConfig config = config_of(GetParam());
+  config.bad_images = BadImages::skip;
+  Loader loader(source, kTransform, config);
+  loader.start_evaluation({4, 19, 0, 7, 3}, 3);
+  const auto batches = rest_of(loader);
+  ASSERT_EQ(batches.size(), 2U);
+  EXPECT_EQ(labels_of(batches[0]), (std::vector<std::int64_t>{kLeftOut, 19, 0}));
+  EXPECT_EQ(labels_of(batches[1]), (std::vector<std::int64_t>{kLeftOut, 3}));
+}
+
+TEST_P(LoaderWithThreads, OnlyBadPicturesAreAnErrorEvenIfTheyAreSkipped) {
+  const NoiseSource source(3, {0, 1, 2});
+  LoaderConfig config = config_of(GetParam());
+  config.bad_images = BadImages::skip;
+  Loader loader(source, kTransform, config);
+  EpochOrder order(3, 3, 1, 1);
+  loader.start_epoch(order, 0, 0);
+  expect_input_error([&] { (void)loader.next(); }, "all 3 pictures are bad");
 }
 
 INSTANTIATE_TEST_SUITE_P(Threads, LoaderWithThreads, ::testing::Values(0, 1, 4));

@@ -27,13 +27,15 @@ RandomStream stream(std::uint64_t image) { return {1, RandomPurpose::augment, 0,
 Bytes training_view(const Image& image, const TransformConfig& config, std::uint64_t stream_of) {
   Bytes row = row_for(config.image_size, image.channels);
   RandomStream random = stream(stream_of);
-  write_training_view(image, config, random, row);
+  const Variation variation = draw_variation(image.extent(), config, random);
+  write_varied_view(image, variation.box, variation, config, row);
   return row;
 }
 
 Bytes evaluation_view(const Image& image, const TransformConfig& config) {
   Bytes row = row_for(config.image_size, image.channels);
-  write_evaluation_view(image, config, row);
+  Image scaled;
+  write_evaluation_view(image, config, scaled, row);
   return row;
 }
 
@@ -221,12 +223,6 @@ TEST(TrainingView, WithoutFlipNothingIsMirrored) {
   }
 }
 
-TEST(TrainingView, WithoutAugmentationIsTheEvaluationView) {
-  const Image image = noise_image(40, 50, 3, 7);
-  const TransformConfig config{.image_size = 24, .augment = Augment::none};
-  EXPECT_EQ(training_view(image, config, 0), evaluation_view(image, config));
-}
-
 TEST(EvaluationView, SmallPicturesAreLeftAsTheyAre) {
   const Image image = noise_image(32, 32, 3, 8);
   EXPECT_EQ(evaluation_view(image, {.image_size = 32, .eval_view = EvalView::whole}), image.pixels);
@@ -262,7 +258,8 @@ class Shapes : public ImageSource {
   [[nodiscard]] std::int64_t num_classes() const override { return 1; }
   [[nodiscard]] std::int64_t channels() const override { return channels_; }
   [[nodiscard]] std::int64_t label(std::int64_t) const override { return 0; }
-  [[nodiscard]] Image load(std::int64_t) const override { return smooth_image(4, 4, channels_); }
+  void read(std::int64_t, StoredImage&) const override {}
+  [[nodiscard]] std::string name(std::int64_t) const override { return ""; }
   [[nodiscard]] std::uint64_t fingerprint() const override { return 0; }
   [[nodiscard]] std::optional<Extent> fixed_extent() const override { return extent_; }
 

@@ -11,6 +11,7 @@
 
 #include "comm/in_process.hpp"
 #include "core/atomic_file.hpp"
+#include "core/input_file.hpp"
 #include "launcher/training_state.hpp"
 #include "sampling/memory_order.hpp"
 #include "tests/support/expect_error.hpp"

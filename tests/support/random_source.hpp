@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+
 #include "core/random.hpp"
 #include "imagenet/image_source.hpp"
 
@@ -16,17 +18,15 @@ class RandomSource final : public ImageSource {
   [[nodiscard]] std::int64_t num_classes() const override { return 10; }
   [[nodiscard]] std::int64_t channels() const override { return 3; }
   [[nodiscard]] std::int64_t label(std::int64_t index) const override { return index % 10; }
-  [[nodiscard]] Image load(std::int64_t index) const override {
+  void read(std::int64_t index, StoredImage& into) const override {
     RandomStream random(1, RandomPurpose::augment, 0, static_cast<std::uint64_t>(index));
-    Image image{.height = kSide,
-                .width = kSide,
-                .channels = 3,
-                .pixels = std::vector<std::uint8_t>(kSide * kSide * 3)};
-    for (auto& pixel : image.pixels) {
+    into.is_file = false;
+    into.image.resize({.height = kSide, .width = kSide}, 3);
+    for (auto& pixel : into.image.pixels) {
       pixel = static_cast<std::uint8_t>(random.below(256));
     }
-    return image;
   }
+  [[nodiscard]] std::string name(std::int64_t index) const override { return std::to_string(index); }
   [[nodiscard]] std::uint64_t fingerprint() const override { return static_cast<std::uint64_t>(size_); }
   [[nodiscard]] std::optional<Extent> fixed_extent() const override {
     return Extent{.height = kSide, .width = kSide};

@@ -1,0 +1,130 @@
+#include "imagenet/decoder.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "core/text.hpp"
+#include "imagenet/decode_png.hpp"
+
+namespace slicereduce {
+
+namespace {
+
+template <std::size_t size>
+bool starts_with(std::span<const std::byte> file, const std::array<unsigned char, size>& magic) {
+  return file.size() >= size && std::equal(magic.begin(), magic.end(), file.begin(),
+                                           [](unsigned char a, std::byte b) { return std::byte{a} == b; });
+}
+
+constexpr std::array<unsigned char, 3> kJpegMagic{0xFF, 0xD8, 0xFF};
+constexpr std::array<unsigned char, 8> kPngMagic{0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
+
+void require_success(const std::string& failure) {
+  if (!failure.empty()) {
+    throw Error(ErrorKind::input, failure);
+  }
+}
+
+// Half a pixel of the reduced picture is then at most a quarter of a pixel in the view: for photographs that
+// keeps the mean difference below 2 of 255 levels, which twice as much would not.
+constexpr std::int64_t kSpare = 2;
+
+int greatest_reduction(const CropBox& box, Extent least) {
+  const Extent target{kSpare * least.height, kSpare * least.width};
+  int reduction = 8;  // of libjpeg's scales only halves have fast code
+  while (reduction > 1 && (box.height < reduction * target.height || box.width < reduction * target.width)) {
+    reduction /= 2;
+  }
+  return reduction;
+}
+
+/// `box` in the pixels of a picture that is scaled down, rounded to whole ones.
+CropBox reduced(const CropBox& box, int reduction, Extent picture) {
+  const auto edge = [reduction](std::int64_t at, std::int64_t side) {
+    return std::min((at + reduction / 2) / reduction, (side + reduction - 1) / reduction);
+  };
+  const std::int64_t top = edge(box.top, picture.height);
+  const std::int64_t left = edge(box.left, picture.width);
+  return {top, left, edge(box.top + box.height, picture.height) - top,
+          edge(box.left + box.width, picture.width) - left};
+}
+
+}  // namespace
+
+std::string refusal_of_size(Extent extent, std::size_t file_bytes, std::int64_t most_per_byte) {
+  const std::int64_t pixels = extent.height * extent.width;
+  if (pixels > kMostPixels) {
+    return "its header announces more than 2^28 pixels";
+  }
+  if (pixels / most_per_byte > static_cast<std::int64_t>(file_bytes)) {
+    return concat("its header announces ", extent.width, "x", extent.height, " pixels, more than its ",
+                  file_bytes, " bytes can hold");
+  }
+  return "";
+}
+
+Extent Decoder::open(const StoredImage& stored) {
+  stored_ = &stored;
+  if (!stored.is_file) {
+    form_ = Form::pixels;
+    extent_ = stored.image.extent();
+  } else if (starts_with(stored.file, kJpegMagic)) {
+    form_ = Form::jpeg;
+    require_success(jpeg_.open(stored.file));
+    extent_ = jpeg_.extent();
+    require_success(refusal_of_size(extent_, stored.file.size(), kMostJpegPixelsPerByte));
+  } else if (starts_with(stored.file, kPngMagic)) {
+    form_ = Form::png;
+    require_success(decode_png(stored.file, image_));  // there is no part of a PNG
+    extent_ = image_.extent();
+  } else {
+    throw Error(ErrorKind::input, stored.file.empty() ? "it is empty" : "it is neither JPEG nor PNG");
+  }
+  return extent_;
+}
+
+const Image& Decoder::whole() {
+  require(stored_ != nullptr, "Decoder: nothing was opened");
+  if (form_ == Form::pixels) {
+    return stored_->image;
+  }
+  if (form_ == Form::jpeg) {
+    std::int64_t left_margin = 0;
+    require_success(jpeg_.decode(1, CropBox::whole(extent_), image_, left_margin));
+  }
+  return image_;
+}
+
+Region Decoder::part(const CropBox& box, Extent target) {
+  require(box.is_within(extent_), "Decoder: the box is not within the picture");
+  if (form_ != Form::jpeg || !jpeg_.has_end()) {
+    return {whole(), box};
+  }
+  const int reduction = greatest_reduction(box, target);
+  const CropBox scaled = reduced(box, reduction, extent_);
+  std::int64_t left_margin = 0;
+  require_success(jpeg_.decode(reduction, scaled, image_, left_margin));
+  return {image_, {0, left_margin, scaled.height, scaled.width}};
+}
+
+Error undecodable(const ImageSource& source, std::int64_t index, const Error& failure) {
+  if (failure.kind() != ErrorKind::input) {
+    return failure;
+  }
+  return {ErrorKind::input,
+          concat("cannot decode ", source.name(index), ": ", failure.what(), "; replace or remove the file")};
+}
+
+Image load_image(const ImageSource& source, std::int64_t index) {
+  StoredImage stored;
+  source.read(index, stored);
+  Decoder decoder;
+  try {
+    decoder.open(stored);
+    return decoder.whole();
+  } catch (const Error& failure) {
+    throw undecodable(source, index, failure);
+  }
+}
+
+}  // namespace slicereduce
