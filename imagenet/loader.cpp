@@ -297,8 +297,15 @@ bool Loader::is_bad(std::int64_t index) const {
 }
 
 void Loader::note_bad(std::int64_t index, const Error& why) {
-  const std::lock_guard lock(mutex_);
-  bad_images_.try_emplace(index, why.what());
+  {
+    const std::lock_guard lock(mutex_);
+    if (!bad_images_.try_emplace(index, why.what()).second) {
+      return;
+    }
+  }
+  if (config_.on_bad_image) {
+    config_.on_bad_image(why.what());
+  }
 }
 
 std::map<std::int64_t, std::string> Loader::bad_images() const {

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -43,6 +44,8 @@ struct LoaderConfig {
   int prefetch_batches = 4;  ///< batches that are ready or under way, at most
   std::uint64_t seed = 0;    ///< of the augmentation
   BadImages bad_images = BadImages::error;
+  /// Told why each picture that is skipped is bad, once, by the thread that found it. May be empty.
+  std::function<void(const std::string&)> on_bad_image;
 
   /// Throws Error(usage) naming the option.
   void validate() const;

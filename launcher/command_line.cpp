@@ -152,6 +152,12 @@ void add_train_options(CLI::App& app, TrainOptions& o) {
   app.add_option("--size-schedule", o.size_schedule,
                  "EPOCH:SIDE,... of training images, small ones first; evaluation keeps --image-size")
       ->group("Data");
+  app.add_option("--decode", o.decode,
+                 "needed: of a photograph, only what its crop shows; whole: all of it, as torchvision does")
+      ->group("Data");
+  app.add_option("--bad-images", o.bad_images,
+                 "Pictures that can't be read or decoded: error ends the run; skip takes the next one")
+      ->group("Data");
   app.add_option("-j,--workers", o.workers, "Loader threads a worker; 0: load in the training thread")
       ->group("Data");
   add_network_options(app, o.network);

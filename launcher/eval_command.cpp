@@ -33,6 +33,7 @@ struct EvalOptions {
   std::string device = "auto";
   std::int64_t image_size = 0;
   std::int64_t batch_size = 64;
+  std::string bad_images = "error";
   int workers = 1;
   double timeout_s = 300;
   bool json = false;
@@ -60,7 +61,7 @@ struct EvalOptions {
       throw Error(ErrorKind::usage,
                   concat("image_size = ", image_size, ": expected at least 0 (--image-size)"));
     }
-    LoaderConfig{.threads = workers}.validate();
+    loader_config(workers, /*seed=*/0, bad_images, Log::silent()).validate();
     (void)parse_precision(precision);
     (void)parse_device_choice(device);
     (void)parse_timeout(timeout_s);
@@ -129,7 +130,7 @@ ExitCode evaluate_file(const CLI::App& command, const EvalOptions& options, cons
            (options.network == "auto" && automatic == name);
   };
   Loader loader(*data.validation, data.transform,
-                {.threads = options.workers, .prefetch_batches = 4, .seed = 0});
+                loader_config(options.workers, /*seed=*/0, options.bad_images, log));
   const View view{.precision = parse_precision(options.precision), .normalization = data.normalization};
   const auto evaluate_one = [&](const std::string& name, const Plan& plan, NormStatistics& statistics) {
     const Accuracy accuracy = *evaluate(loaded->network, plan, statistics, view, loader,
@@ -170,6 +171,8 @@ void add_eval_command(CLI::App& program, Action& action) {
   command->add_option("--image-size", o->image_size,
                       "Side of the image; 0: the run's, or of weights the dataset's own, or 224");
   command->add_option("-b,--batch-size", o->batch_size, "Images a worker and step");
+  command->add_option("--bad-images", o->bad_images,
+                      "Pictures that can't be read or decoded: error ends the run; skip leaves them out");
   command->add_option("-j,--workers", o->workers, "Loader threads a worker");
   command->add_option("--timeout", o->timeout_s, "Seconds after which a worker that stands still ends it");
   command->add_flag("--json", o->json, "One JSON object a line");

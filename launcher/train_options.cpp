@@ -209,6 +209,8 @@ void TrainOptions::validate() const {
            "1", "--accumulate");
   }
   at_least(static_cast<double>(image_size), 0, "image_size", "--image-size");
+  one_of(decode, {"needed", "whole"}, "--decode");
+  one_of(bad_images, {"error", "skip"}, "--bad-images");
   between(workers, 0, 1024, "workers", "--workers");
   between(static_cast<double>(epochs), 1, 1e6, "epochs", "--epochs");
   between(static_cast<double>(steps), 0, 1e12, "steps", "--steps");

@@ -92,7 +92,9 @@ struct TrainOptions {
   StepOptions step;
   std::string data;
   std::string dataset = "auto";
-  std::int64_t image_size = 0;         ///< 0: the dataset's own, 224 for photographs
+  std::int64_t image_size = 0;  ///< 0: the dataset's own, 224 for photographs
+  std::string decode = "needed";
+  std::string bad_images = "error";
   int workers = 1;                     ///< loader threads
   std::int64_t global_batch_size = 0;  ///< of all workers; 0: what each computes, times their number
   std::int64_t epochs = 90;

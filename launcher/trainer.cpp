@@ -94,7 +94,7 @@ void Trainer::load() {
   TrainingStepConfig config = training_step_config(options_.step);
   config.looks_before_updates = options_.on_nonfinite == "skip";
   step_ = std::make_unique<TrainingStep>(state_->network, state_->sgd, *reducer_, config, state_->feedback());
-  const LoaderConfig loading{.threads = options_.workers, .prefetch_batches = 4, .seed = *options_.seed};
+  const LoaderConfig loading = loader_config(options_.workers, *options_.seed, options_.bad_images, log_);
   loader_ = std::make_unique<Loader>(*data_.train, data_.transform, loading);
   validation_loader_ = std::make_unique<Loader>(*data_.validation, data_.transform, loading);
   const EvaluationImages images{.training = *loader_,

@@ -1,6 +1,7 @@
 #include "launcher/training_data.hpp"
 
 #include "core/choice.hpp"
+#include "core/text.hpp"
 #include "imagenet/open_dataset.hpp"
 
 namespace slicereduce {
@@ -16,6 +17,14 @@ DatasetKind kind_of(const std::string& name) {
 }
 
 }  // namespace
+
+LoaderConfig loader_config(int threads, std::uint64_t seed, const std::string& bad_images, const Log& log) {
+  LoaderConfig config{.threads = threads, .prefetch_batches = 4, .seed = seed};
+  config.bad_images = parse_choice<BadImages>(bad_images, "--bad-images",
+                                              {{"error", BadImages::error}, {"skip", BadImages::skip}});
+  config.on_bad_image = [log](const std::string& why) { log.warn(concat("picture skipped: ", why)); };
+  return config;
+}
 
 TrainingData TrainingData::open(const std::string& folder, const std::string& dataset,
                                 std::int64_t image_size) {

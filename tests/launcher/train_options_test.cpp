@@ -62,6 +62,8 @@ TEST(TrainOptions, NameTheOptionThatIsWrong) {
   expect_refused([](auto& o) { o.step.threads = 1'000'000; }, "--threads");
   expect_refused([](auto& o) { o.step.batch_size = 1LL << 40; }, "--batch-size");
   expect_refused([](auto& o) { o.dataset = "svhn"; }, "--dataset");
+  expect_refused([](auto& o) { o.decode = "half"; }, "--decode");
+  expect_refused([](auto& o) { o.bad_images = "hide"; }, "--bad-images");
   expect_refused([](auto& o) { o.workers = -1; }, "--workers");
   expect_refused([](auto& o) { o.epochs = 0; }, "--epochs");
   expect_refused([](auto& o) { o.epochs = 1LL << 60; }, "--epochs");
