@@ -25,8 +25,8 @@ void require_success(const std::string& failure) {
   }
 }
 
-// Half a pixel of the reduced picture is then at most a quarter of a pixel in the view: for photographs that
-// keeps the mean difference below 2 of 255 levels, which twice as much would not.
+// The box is rounded to pixels of the reduced picture: half of one is then at most a quarter of a pixel in
+// the view.
 constexpr std::int64_t kSpare = 2;
 
 int greatest_reduction(const CropBox& box, Extent least) {
