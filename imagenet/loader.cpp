@@ -148,6 +148,7 @@ std::shared_ptr<Loader::Pending> Loader::open_next() {
   planned_.pop_front();
   pending->batch.images = free_images(pending->part.count, pass_.transform.image_size);
   pending->batch.labels = at::empty({pending->part.count}, at::kLong);
+  pending->batch.indices = at::empty({pending->part.count}, at::kLong);
   return pending;
 }
 
@@ -250,6 +251,7 @@ void Loader::write_row(Pending& pending, std::int64_t position, ViewWriter& writ
   for (std::int64_t later = 0; later < size; ++later) {
     const std::int64_t index =
         order[static_cast<std::size_t>((pending.part.first + position + later) % size)];
+    pending.batch.indices.mutable_data_ptr<std::int64_t>()[position] = index;
     if (!is_bad(index)) {
       try {
         write_image(pending, position, index, writer);
@@ -283,8 +285,7 @@ void Loader::write_image(Pending& pending, std::int64_t position, std::int64_t i
     writer.write_evaluation_view(index, transform, row);
     return;
   }
-  RandomStream random(config_.seed, RandomPurpose::augment, static_cast<std::uint64_t>(pending.pass.epoch),
-                      static_cast<std::uint64_t>(index));
+  RandomStream random = augmentation(config_.seed, pending.pass.epoch, index);
   writer.write_training_view(index, transform, random, row);
 }
 

@@ -30,6 +30,7 @@ inline constexpr std::int64_t kLeftOut = -1;
 struct Batch {
   at::Tensor images;              ///< uint8 [n, image_size, image_size, channels]
   at::Tensor labels;              ///< int64 [n], some perhaps kLeftOut
+  at::Tensor indices;             ///< int64 [n], which pictures of the source these are
   std::int64_t global_count = 0;  ///< images of this step over all ranks; when evaluating, n
 };
 

@@ -164,6 +164,10 @@ void resize_box(const Image& image, const CropBox& box, std::int64_t image_size,
   resize_to(image, box, {image_size, image_size}, row.data());
 }
 
+RandomStream augmentation(std::uint64_t seed, std::int64_t epoch, std::int64_t index) {
+  return {seed, RandomPurpose::augment, static_cast<std::uint64_t>(epoch), static_cast<std::uint64_t>(index)};
+}
+
 Variation draw_variation(Extent picture, const TransformConfig& config, RandomStream& random) {
   require(config.augment != Augment::none, "draw_variation: nothing is to be varied");
   Variation variation{.box = CropBox::whole(picture)};

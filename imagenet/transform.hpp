@@ -60,6 +60,9 @@ struct Variation {
   bool is_mirrored = false;  ///< after all that
 };
 
+/// The chance of one training view: whoever makes it, wherever.
+[[nodiscard]] RandomStream augmentation(std::uint64_t seed, std::int64_t epoch, std::int64_t index);
+
 /// Not for Augment::none. All chance comes from `random`: the same stream gives the
 /// same variation.
 [[nodiscard]] Variation draw_variation(Extent picture, const TransformConfig& config, RandomStream& random);

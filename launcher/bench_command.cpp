@@ -7,6 +7,7 @@
 #include "core/device.hpp"
 #include "launcher/auto_mode.hpp"
 #include "launcher/bench_allreduce.hpp"
+#include "launcher/bench_loader.hpp"
 #include "launcher/command_line.hpp"
 #include "launcher/commands.hpp"
 #include "launcher/consensus.hpp"
@@ -134,6 +135,7 @@ void add_bench_command(CLI::App& program, Action& action) {
   CLI::App* bench = program.add_subcommand("bench", "Measurements");
   bench->require_subcommand(1);
   add_bench_allreduce(*bench, action);
+  add_bench_loader(*bench, action);
   CLI::App* step = bench->add_subcommand("step", "A training step on synthetic images: medians of its parts");
   const auto o = std::make_shared<BenchOptions>();
   add_network_options(*step, o->network);

@@ -168,7 +168,7 @@ void settle(CLI::App& command, TrainOptions& options, const MpiSession& session,
   set_options(command, {{"--seed", std::to_string(agree_on_seed(options, request.resume, communicator))}});
   together(communicator, [&] {
     request.data = TrainingData::open(options.data, options.dataset, options.image_size);
-    request.data.transform.decode = options.decode == "whole" ? DecodeExtent::whole : DecodeExtent::needed;
+    request.data.transform.decode = parse_decode(options.decode);
     // Refuses a global batch that can't be, before anything is timed.
     const int world_size = communicator.world_size();
     (void)EpochOrder(request.data.train->size(), options.images_per_step(world_size), world_size, /*seed=*/0);

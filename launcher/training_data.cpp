@@ -26,6 +26,11 @@ LoaderConfig loader_config(int threads, std::uint64_t seed, const std::string& b
   return config;
 }
 
+DecodeExtent parse_decode(const std::string& name) {
+  return parse_choice<DecodeExtent>(name, "--decode",
+                                    {{"needed", DecodeExtent::needed}, {"whole", DecodeExtent::whole}});
+}
+
 TrainingData TrainingData::open(const std::string& folder, const std::string& dataset,
                                 std::int64_t image_size) {
   TrainingData data;

@@ -17,6 +17,9 @@ namespace slicereduce {
 [[nodiscard]] LoaderConfig loader_config(int threads, std::uint64_t seed, const std::string& bad_images,
                                          const Log& log);
 
+/// Throws Error(usage) naming the option.
+[[nodiscard]] DecodeExtent parse_decode(const std::string& name);
+
 /// A dataset's two splits, and how its images become tensors.
 struct TrainingData {
   std::unique_ptr<ImageSource> train;

@@ -84,10 +84,12 @@ void expect_equal(const std::vector<Batch>& a, const std::vector<Batch>& b) {
   }
 }
 
-std::vector<std::int64_t> labels_of(const Batch& batch) {
-  const auto* first = batch.labels.const_data_ptr<std::int64_t>();
-  return {first, first + batch.labels.numel()};
+std::vector<std::int64_t> numbers_of(const at::Tensor& numbers) {
+  const auto* first = numbers.const_data_ptr<std::int64_t>();
+  return {first, first + numbers.numel()};
 }
+
+std::vector<std::int64_t> labels_of(const Batch& batch) { return numbers_of(batch.labels); }
 
 std::vector<Batch> epoch(int threads, std::int64_t number, std::int64_t first_step = 0) {
   const NoiseSource source(103);
@@ -294,6 +296,7 @@ TEST_P(LoaderWithThreads, SkippedPicturesAreReplacedByTheNextInTheEpochsOrder) {
     loader.start_epoch(order, rank, 1);
     for (const Batch& batch : rest_of(loader)) {
       const auto labels = labels_of(batch);
+      EXPECT_EQ(numbers_of(batch.indices), labels);
       seen.insert(seen.end(), labels.begin(), labels.end());
     }
     for (const auto& [index, why] : loader.bad_images()) {
@@ -327,6 +330,7 @@ TEST_P(LoaderWithThreads, SkippedPicturesAreLeftOutOfEvaluations) {
   ASSERT_EQ(batches.size(), 2U);
   EXPECT_EQ(labels_of(batches[0]), (std::vector<std::int64_t>{kLeftOut, 19, 0}));
   EXPECT_EQ(labels_of(batches[1]), (std::vector<std::int64_t>{kLeftOut, 3}));
+  EXPECT_EQ(numbers_of(batches[1].indices), (std::vector<std::int64_t>{7, 3}));
 }
 
 TEST_P(LoaderWithThreads, OnlyBadPicturesAreAnErrorEvenIfTheyAreSkipped) {

@@ -2,9 +2,10 @@
 
 import json
 import os
+import subprocess
 import unittest
 
-from program import PROGRAM, REPOSITORY, ProgramTest, mpirun, run
+from program import PROGRAM, REPOSITORY, SIDE, ProgramTest, mpirun, run
 
 
 class Commands(ProgramTest):
@@ -119,6 +120,51 @@ class Commands(ProgramTest):
             self.assertGreaterEqual(line[key], 0)
         self.assertGreater(line["wire_bytes"], 0)
         self.assertGreater(line["peak_memory_bytes"], 1e6)
+
+    def test_bench_loader_prints_one_json_line(self) -> None:
+        for split, workers in (("train", 1), ("val", 0)):
+            options = ("--split", split, "--workers", str(workers), "--batch-size", "10")
+            result = self.bench_loader(*options, "--batches", "9", "--warmup", "1", "--json")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            line = json.loads(result.stdout)
+            self.assertEqual([line["split"], line["threads"]], [split, workers])
+            for key in ("images_per_s", "images_per_core_s", "resize_ms", "wait_ms"):
+                self.assertGreater(line[key], 0, key)
+
+    def bench_loader(self, *options: str) -> subprocess.CompletedProcess:
+        return run([PROGRAM, "bench", "loader", "--data", str(self.data), *options])
+
+    def test_bench_loader_dumps_what_the_network_would_see(self) -> None:
+        dump = self.folder / "views.npy"
+        seen = {}
+        for workers in ("0", "2"):
+            options = ("--split", "train", "--workers", workers, "--seed", "5", "--batch-size", "16")
+            result = self.bench_loader(*options, "--dump", str(dump), "--count", "40")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            seen[workers] = dump.read_bytes()
+        self.assertEqual(seen["0"], seen["2"])
+        self.assertTrue(seen["0"].startswith(b"\x93NUMPY\x01\x00"))
+        header_bytes = 10 + int.from_bytes(seen["0"][8:10], "little")
+        self.assertEqual(header_bytes % 64, 0)
+        self.assertIn(f"(40, {SIDE}, {SIDE}, 1)".encode(), seen["0"][:header_bytes])
+        self.assertEqual(len(seen["0"]), header_bytes + 40 * SIDE * SIDE)
+        lines = [json.loads(line) for line in dump.with_suffix(".jsonl").read_text().splitlines()]
+        self.assertEqual(len(lines), 40)
+        self.assertEqual(len({line["name"] for line in lines}), 40)
+        self.assertTrue(all(0 <= line["label"] < 10 and abs(line["down"]) <= 4 for line in lines))
+
+    def test_bench_loader_refuses_what_it_cannot_dump(self) -> None:
+        dump = self.folder / "refused.npy"
+        for options, said in (
+            (("--dump", str(dump), "--count", "100000"), "--count 100000: the set has"),
+            (("--dump", str(self.folder / "refused.png")), "ends in .npy"),
+            (("--split", "test"), "--split"),
+            (("--batches", "0"), "--batches"),
+        ):
+            result = self.bench_loader(*options)
+            self.assertEqual(result.returncode, 2, result.stderr)
+            self.assertIn(said, result.stderr)
+        self.assertFalse(list(self.folder.glob("refused.*")))
 
     def test_cuda_where_there_is_no_card(self) -> None:
         command = ("bench", "step", "--arch", "resnet20", "--image-size", "16", "--batch-size", "4")
