@@ -26,6 +26,16 @@ class PngReader {
   png_image handle_{};
 };
 
+/// RGBA to RGB, in place.
+void drop_transparency(Image& image) {
+  std::uint8_t* rgb = image.pixels.data();
+  const std::uint8_t* rgba = rgb;
+  for (const std::uint8_t* const end = rgba + image.pixels.size(); rgba != end; rgba += 4) {
+    rgb = std::copy_n(rgba, 3, rgb);
+  }
+  image.resize(image.extent(), 3);
+}
+
 }  // namespace
 
 std::string decode_png(std::span<const std::byte> file, Image& image) {
@@ -37,14 +47,17 @@ std::string decode_png(std::span<const std::byte> file, Image& image) {
   if (std::string refusal = refusal_of_size(extent, file.size(), kMostPngPixelsPerByte); !refusal.empty()) {
     return refusal;
   }
-  reader->format = PNG_FORMAT_RGB;
+  // A format without transparency would mix the pixels with a background.
+  const bool is_transparent = (reader->format & PNG_FORMAT_FLAG_ALPHA) != 0;
+  reader->format = is_transparent ? PNG_FORMAT_RGBA : PNG_FORMAT_RGB;
   // Without it libpng takes 16-bit pictures for linear light, which they hardly ever are.
   reader->flags |= PNG_IMAGE_FLAG_16BIT_sRGB;
-  image.resize(extent, 3);
-  // No background: transparent pixels are put on what the buffer holds.
-  std::fill(image.pixels.begin(), image.pixels.end(), std::uint8_t{0});
+  image.resize(extent, is_transparent ? 4 : 3);
   if (png_image_finish_read(reader.get(), nullptr, image.pixels.data(), 0, nullptr) == 0) {
     return reader->message;
+  }
+  if (is_transparent) {
+    drop_transparency(image);
   }
   return "";
 }

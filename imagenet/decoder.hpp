@@ -30,7 +30,7 @@ struct Region {
 
 /// Decodes one picture after another, in buffers that are used again. JPEG and PNG files are told apart by
 /// their first bytes: ImageNet has a PNG named .JPEG. They become RGB: grey thrice, CMYK converted,
-/// transparency put on black; EXIF rotation is ignored (as Pillow does).
+/// transparency ignored; EXIF rotation is ignored (as Pillow does).
 ///
 /// Throws Error(input) with the reason alone for other formats and truncated or corrupt files: whoever has
 /// the picture knows its name.

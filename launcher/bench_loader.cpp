@@ -154,6 +154,10 @@ ExitCode bench_loader(const LoaderBenchOptions& options) {
   TrainingData data = TrainingData::open(options.data, options.dataset, options.image_size);
   data.transform.decode = parse_decode(options.decode);
   const ImageSource& source = options.trains() ? *data.train : *data.validation;
+  if (options.batch_size > source.size()) {
+    throw Error(ErrorKind::usage, concat("--batch-size ", options.batch_size, ": expected at most the ",
+                                         source.size(), " images of the set"));
+  }
   Passes passes(options, source, data.transform, log);
   if (!options.dump.empty()) {
     passes.start(0);

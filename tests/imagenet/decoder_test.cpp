@@ -170,9 +170,9 @@ TEST(Decoder, PngIsExactAndGreyBecomesRgb) {
   EXPECT_EQ(decode(png(grey)).pixels, as_rgb(grey).pixels);
 }
 
-TEST(Decoder, TransparencyIsPutOnBlack) {
+TEST(Decoder, TransparencyIsIgnored) {
   const Image see_through{1, 2, 4, {200, 100, 50, 0, 200, 100, 50, 255}};
-  EXPECT_EQ(decode(png(see_through)).pixels, (Bytes{0, 0, 0, 200, 100, 50}));
+  EXPECT_EQ(decode(png(see_through)).pixels, (Bytes{200, 100, 50, 200, 100, 50}));
 }
 
 TEST(Decoder, EveryTruncatedJpegIsAnError) {

@@ -160,6 +160,7 @@ class Commands(ProgramTest):
             (("--dump", str(self.folder / "refused.png")), "ends in .npy"),
             (("--split", "test"), "--split"),
             (("--batches", "0"), "--batches"),
+            (("--batch-size", "1000"), "--batch-size 1000: expected at most the 320 images"),
         ):
             result = self.bench_loader(*options)
             self.assertEqual(result.returncode, 2, result.stderr)
