@@ -5,8 +5,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <latch>
+#include <limits>
+#include <map>
 #include <numeric>
 #include <set>
 #include <stdexcept>
@@ -279,6 +282,48 @@ TEST_P(LoaderWithThreads, StartsNoOpenMpTeamsAndLeavesTheCallersNumberAlone) {
   EXPECT_EQ(source.most_openmp_threads(), 1);
   EXPECT_EQ(at::get_num_threads(), 3);
   at::set_num_threads(before);
+}
+
+/// How often each picture was seen.
+using Counts = std::map<std::int64_t, int>;
+
+/// Steps [first, end) of an epoch on `world_size` ranks, each with a loader of its own.
+void see(const NoiseSource& source, int world_size, std::int64_t epoch, std::int64_t first, std::int64_t end,
+         Counts& counts) {
+  constexpr std::int64_t kGlobalBatch = 20;
+  for (int rank = 0; rank < world_size; ++rank) {
+    EpochOrder order(source.size(), kGlobalBatch, world_size, 9);
+    Loader loader(source, kTransform, config_of(1 + rank % 2));
+    loader.start_epoch(order, rank, epoch, first);
+    for (std::int64_t step = first; step < std::min(end, order.steps_per_epoch()); ++step) {
+      for (const std::int64_t index : numbers_of(next_of(loader).indices)) {
+        ++counts[index];
+      }
+    }
+  }
+}
+
+TEST(Loader, EveryPictureIsSeenOnceAnEpochAlsoIfAnotherNumberOfRanksGoesOn) {
+  constexpr std::int64_t kToTheEnd = std::numeric_limits<std::int64_t>::max();
+  const NoiseSource source(103);
+  Counts once;
+  for (std::int64_t index = 0; index < source.size(); ++index) {
+    once[index] = 1;
+  }
+  for (int before = 1; before <= 5; ++before) {
+    for (int after = 1; after <= 5; ++after) {
+      SCOPED_TRACE(concat(before, " ranks, then ", after));
+      std::array<Counts, 3> counts;
+      const std::int64_t stop = (before + after) % 5;  // in the second epoch
+      see(source, before, 0, 0, kToTheEnd, counts[0]);
+      see(source, before, 1, 0, stop, counts[1]);
+      see(source, after, 1, stop, kToTheEnd, counts[1]);
+      see(source, after, 2, 0, kToTheEnd, counts[2]);
+      for (const Counts& of_epoch : counts) {
+        EXPECT_EQ(of_epoch, once);
+      }
+    }
+  }
 }
 
 TEST_P(LoaderWithThreads, SkippedPicturesAreReplacedByTheNextInTheEpochsOrder) {
