@@ -127,4 +127,19 @@ Image load_image(const ImageSource& source, std::int64_t index) {
   }
 }
 
+std::optional<Extent> sample_extent(const ImageSource& source) {
+  // Decoding all to know for sure takes minutes on ImageNet. Photographs differ within the first two.
+  constexpr std::int64_t kSamples = 16;
+  const std::int64_t samples = std::min(kSamples, source.size());
+  std::optional<Extent> extent;
+  for (std::int64_t i = 0; i < samples; ++i) {
+    const Extent found = load_image(source, i * source.size() / samples).extent();
+    if (extent.value_or(found) != found) {
+      return std::nullopt;
+    }
+    extent = found;
+  }
+  return extent;
+}
+
 }  // namespace slicereduce

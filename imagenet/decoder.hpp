@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -61,5 +62,8 @@ class Decoder {
 /// All of a source's picture. Throws Error(input) naming it. For one picture now and then: a Decoder keeps
 /// its buffers.
 [[nodiscard]] Image load_image(const ImageSource& source, std::int64_t index);
+
+/// The extent that a few of a source's pictures share, or nothing where they differ.
+[[nodiscard]] std::optional<Extent> sample_extent(const ImageSource& source);
 
 }  // namespace slicereduce

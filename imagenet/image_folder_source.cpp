@@ -91,7 +91,7 @@ ImageFolderSource::ImageFolderSource(const std::filesystem::path& folder, Split 
     check_same_classes(root_, classes_, *train_root);
   }
   list_files();
-  fixed_extent_ = sample_extent();
+  fixed_extent_ = sample_extent(*this);
 }
 
 void ImageFolderSource::list_files() {
@@ -114,20 +114,6 @@ void ImageFolderSource::list_files() {
     }
     first_of_class_.push_back(static_cast<std::int64_t>(name_ends_.size()));
   }
-}
-
-std::optional<Extent> ImageFolderSource::sample_extent() const {
-  // Decoding all to know for sure takes minutes on ImageNet. Photographs differ within the first two.
-  constexpr std::int64_t kSamples = 16;
-  std::optional<Extent> extent;
-  for (std::int64_t i = 0; i < std::min(kSamples, size()); ++i) {
-    const Extent found = load_image(*this, i * size() / std::min(kSamples, size())).extent();
-    if (extent.value_or(found) != found) {
-      return std::nullopt;
-    }
-    extent = found;
-  }
-  return extent;
 }
 
 std::string_view ImageFolderSource::file_name(std::int64_t index) const {

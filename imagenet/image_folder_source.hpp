@@ -39,7 +39,6 @@ class ImageFolderSource : public ImageSource {
 
  private:
   void list_files();
-  [[nodiscard]] std::optional<Extent> sample_extent() const;
   [[nodiscard]] std::string_view file_name(std::int64_t index) const;
 
   std::filesystem::path root_;

@@ -5,6 +5,8 @@
 #include "imagenet/cifar10_source.hpp"
 #include "imagenet/idx_source.hpp"
 #include "imagenet/image_folder_source.hpp"
+#include "imagenet/shard_pattern.hpp"
+#include "imagenet/webdataset_source.hpp"
 
 namespace slicereduce {
 
@@ -17,19 +19,49 @@ DatasetKind recognize(const std::filesystem::path& folder) {
   if (is_cifar10_folder(folder)) {
     return DatasetKind::cifar10;
   }
+  // Before the image folder, whose train/ the shards may lie in.
+  if (!shards_in(folder, Split::train).empty() || !shards_in(folder, Split::validation).empty()) {
+    return DatasetKind::webdataset;
+  }
   if (is_image_folder(folder)) {
     return DatasetKind::imagefolder;
   }
   throw Error(
       ErrorKind::input,
-      concat("no dataset was recognized in ", folder.string(),
-             ": looked for train-images-idx3-ubyte[.gz] or t10k-images-idx3-ubyte[.gz] (MNIST format), "
-             "data_batch_1.bin or test_batch.bin, there or in cifar-10-batches-bin/ (CIFAR-10), and "
-             "train/, val/ or test/ with a folder for each class (image folder); check --data"));
+      concat(
+          "no dataset was recognized in ", folder.string(),
+          ": looked for train-images-idx3-ubyte[.gz] or t10k-images-idx3-ubyte[.gz] (MNIST format), "
+          "data_batch_1.bin or test_batch.bin, there or in cifar-10-batches-bin/ (CIFAR-10), train*.tar or "
+          "val*.tar, there or in train/ and val/ (WebDataset shards), and "
+          "train/, val/ or test/ with a folder for each class (image folder); check --data"));
 }
 
-std::unique_ptr<ImageSource> open_existing(DatasetKind kind, const std::filesystem::path& folder,
-                                           Split split) {
+using Warn = std::function<void(const std::string&)>;
+
+std::unique_ptr<ImageSource> open_shards_in(const std::filesystem::path& folder, Split split,
+                                            const Warn& warn) {
+  const auto shards = shards_in(folder, split);
+  if (shards.empty()) {
+    const std::string name = split == Split::train ? "train" : "val";
+    throw Error(ErrorKind::input, concat("no ", name, "*.tar in ", folder.string(), " or in its ", name,
+                                         "/: expected WebDataset shards there; check --data"));
+  }
+  return std::make_unique<WebDatasetSource>(shards, warn);
+}
+
+/// Whether shards are named themselves, not a folder that has them.
+bool names_shards(const std::filesystem::path& path) {
+  return path.string().find('{') != std::string::npos || path.extension() == ".tar";
+}
+
+std::unique_ptr<ImageSource> open_named_shards(const std::filesystem::path& pattern, const Warn& warn) {
+  const auto names = expand_braces(pattern.string());
+  return std::make_unique<WebDatasetSource>(std::vector<std::filesystem::path>(names.begin(), names.end()),
+                                            warn);
+}
+
+std::unique_ptr<ImageSource> open_existing(DatasetKind kind, const std::filesystem::path& folder, Split split,
+                                           const Warn& warn) {
   switch (kind == DatasetKind::automatic ? recognize(folder) : kind) {
     case DatasetKind::mnist:
       return std::make_unique<IdxSource>(folder, split);
@@ -37,6 +69,8 @@ std::unique_ptr<ImageSource> open_existing(DatasetKind kind, const std::filesyst
       return std::make_unique<Cifar10Source>(folder, split);
     case DatasetKind::imagefolder:
       return std::make_unique<ImageFolderSource>(folder, split);
+    case DatasetKind::webdataset:
+      return open_shards_in(folder, split, warn);
     case DatasetKind::automatic:
       break;
   }
@@ -45,16 +79,20 @@ std::unique_ptr<ImageSource> open_existing(DatasetKind kind, const std::filesyst
 
 }  // namespace
 
-std::unique_ptr<ImageSource> open_dataset(DatasetKind kind, const std::filesystem::path& folder,
-                                          Split split) {
+std::unique_ptr<ImageSource> open_dataset(DatasetKind kind, const std::filesystem::path& folder, Split split,
+                                          const Warn& warn) {
   std::error_code problem;
+  if ((kind == DatasetKind::automatic || kind == DatasetKind::webdataset) && names_shards(folder) &&
+      !std::filesystem::is_directory(folder, problem)) {
+    return open_named_shards(folder, warn);
+  }
   if (!std::filesystem::is_directory(folder, problem)) {
     throw Error(ErrorKind::input,
                 concat("cannot open the dataset ", folder.string(), ": ",
                        problem ? problem.message() : "it is not a folder", "; check --data"));
   }
   try {
-    return open_existing(kind, folder, split);
+    return open_existing(kind, folder, split, warn);
   } catch (const std::filesystem::filesystem_error& error) {
     // A folder that may not be listed, a link to itself: the message names it.
     throw Error(ErrorKind::input, concat("cannot open the dataset ", folder.string(), ": ", error.what(),

@@ -151,9 +151,11 @@ nlohmann::ordered_json to_json(const Measurement& measured, const LoaderBenchOpt
 ExitCode bench_loader(const LoaderBenchOptions& options) {
   options.validate();
   const Log log = Log::to_stderr(/*rank=*/0);
-  TrainingData data = TrainingData::open(options.data, options.dataset, options.image_size);
+  SplitData data =
+      SplitData::open(options.data, options.dataset, options.trains() ? Split::train : Split::validation,
+                      options.image_size, log);
   data.transform.decode = parse_decode(options.decode);
-  const ImageSource& source = options.trains() ? *data.train : *data.validation;
+  const ImageSource& source = *data.source;
   if (options.batch_size > source.size()) {
     throw Error(ErrorKind::usage, concat("--batch-size ", options.batch_size, ": expected at most the ",
                                          source.size(), " images of the set"));

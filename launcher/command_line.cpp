@@ -145,8 +145,12 @@ void refuse_beside_auto(const CLI::App& command) {
 }
 
 void add_train_options(CLI::App& app, TrainOptions& o) {
-  app.add_option("--data", o.data, "Folder of the dataset")->required()->group("Data");
-  app.add_option("--dataset", o.dataset, "auto|imagefolder|cifar10|mnist (IDX files)")->group("Data");
+  app.add_option("--data", o.data, "Folder of the dataset, or a pattern of shards: train-{0000..0146}.tar")
+      ->required()
+      ->group("Data");
+  app.add_option("--val-data", o.val_data, "Where the validation set is, if not there")->group("Data");
+  app.add_option("--dataset", o.dataset, "auto|imagefolder|webdataset|cifar10|mnist (IDX files)")
+      ->group("Data");
   app.add_option("--image-size", o.image_size, "Side of the training image; 0: the dataset's own, or 224")
       ->group("Data");
   app.add_option("--size-schedule", o.size_schedule,

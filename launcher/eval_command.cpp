@@ -68,21 +68,21 @@ struct EvalOptions {
   }
 };
 
-void require_to_fit(const LoadedNetwork& loaded, const TrainingData& data, const EvalOptions& options) {
-  if (loaded.manifest.num_classes != data.validation->num_classes() ||
-      loaded.manifest.in_channels != data.validation->channels()) {
+void require_to_fit(const LoadedNetwork& loaded, const SplitData& data, const EvalOptions& options) {
+  if (loaded.manifest.num_classes != data.source->num_classes() ||
+      loaded.manifest.in_channels != data.source->channels()) {
     throw Error(ErrorKind::input,
                 concat(options.checkpoint, " holds a network of ", loaded.manifest.num_classes,
                        " classes and ", loaded.manifest.in_channels, " input channels, ", options.data,
-                       " has ", data.validation->num_classes(), " and ", data.validation->channels()));
+                       " has ", data.source->num_classes(), " and ", data.source->channels()));
   }
 }
 
-std::unique_ptr<LoadedNetwork> load_weights(const EvalOptions& options, const TrainingData& data,
+std::unique_ptr<LoadedNetwork> load_weights(const EvalOptions& options, const SplitData& data,
                                             at::Device device) {
   Manifest manifest{.arch = options.arch, .coupling = "block"};
-  manifest.in_channels = data.validation->channels();
-  manifest.num_classes = data.validation->num_classes();
+  manifest.in_channels = data.source->channels();
+  manifest.num_classes = data.source->num_classes();
   auto loaded = std::make_unique<LoadedNetwork>(std::move(manifest), device);
   load_network_state(loaded->network, read_state_dict(options.weights), options.weights);
   loaded->exact_statistics = loaded->network.statistics().clone();
@@ -103,25 +103,25 @@ void print(const std::string& network, const Accuracy& accuracy, bool json) {
 ExitCode evaluate_file(const CLI::App& command, const EvalOptions& options, const MpiSession& session,
                        Communicator& communicator, const Log& log) {
   require_same_options(command, communicator);
-  TrainingData data;
+  SplitData data;
   std::unique_ptr<LoadedNetwork> loaded;
   together(communicator, [&] {
     const at::Device device = choose_device(parse_device_choice(options.device), session.local_rank());
     make_current(device);
     if (options.checkpoint.empty()) {
-      data = TrainingData::open(options.data, options.dataset, options.image_size);
+      data = SplitData::open(options.data, options.dataset, Split::validation, options.image_size, log);
       loaded = load_weights(options, data, device);
       return;
     }
     loaded = load_network(options.checkpoint, device);
     const std::int64_t image_size = options.image_size > 0 ? options.image_size : loaded->manifest.image_size;
-    data = TrainingData::open(options.data, options.dataset, image_size);
+    data = SplitData::open(options.data, options.dataset, Split::validation, image_size, log);
     require_to_fit(*loaded, data, options);
   });
   together(communicator,
            [&] { require_image_side(loaded->network.layout().architecture, data.transform.image_size); });
   require_agreement(communicator, {{"weights", to_hex(loaded->network.weights_digest())},
-                                   {"validation data", to_hex(data.validation->fingerprint())}});
+                                   {"validation data", to_hex(data.source->fingerprint())}});
   at::set_num_threads(session.default_threads());
   const bool sampled = !loaded->plan.full();
   const auto wants = [&](const std::string& name) {
@@ -129,12 +129,12 @@ ExitCode evaluate_file(const CLI::App& command, const EvalOptions& options, cons
     return options.network == "both" || options.network == name ||
            (options.network == "auto" && automatic == name);
   };
-  Loader loader(*data.validation, data.transform,
+  Loader loader(*data.source, data.transform,
                 loader_config(options.workers, /*seed=*/0, options.bad_images, log));
   const View view{.precision = parse_precision(options.precision), .normalization = data.normalization};
   const auto evaluate_one = [&](const std::string& name, const Plan& plan, NormStatistics& statistics) {
-    const Accuracy accuracy = *evaluate(loaded->network, plan, statistics, view, loader,
-                                        data.validation->size(), options.batch_size, communicator);
+    const Accuracy accuracy = *evaluate(loaded->network, plan, statistics, view, loader, data.source->size(),
+                                        options.batch_size, communicator);
     if (session.rank() == 0) {
       print(name, accuracy, options.json);
     }
@@ -159,8 +159,9 @@ void add_eval_command(CLI::App& program, Action& action) {
   CLI::App* command =
       program.add_subcommand("eval", "Accuracy of a checkpoint, or of weights that torch.save wrote");
   const auto o = std::make_shared<EvalOptions>();
-  command->add_option("--data", o->data, "Folder of the dataset")->required();
-  command->add_option("--dataset", o->dataset, "auto|imagefolder|cifar10|mnist (IDX files)");
+  command->add_option("--data", o->data, "Folder of the dataset, or a pattern of shards: val-{00..06}.tar")
+      ->required();
+  command->add_option("--dataset", o->dataset, "auto|imagefolder|webdataset|cifar10|mnist (IDX files)");
   command->add_option("--checkpoint", o->checkpoint, "Checkpoint of a run");
   command->add_option("--weights", o->weights, "A state_dict, such as torchvision's");
   command->add_option("-a,--arch", o->arch, "Architecture of --weights");

@@ -167,7 +167,8 @@ void settle(CLI::App& command, TrainOptions& options, const MpiSession& session,
   request.resume = checkpoint_to_resume(options, communicator, log);
   set_options(command, {{"--seed", std::to_string(agree_on_seed(options, request.resume, communicator))}});
   together(communicator, [&] {
-    request.data = TrainingData::open(options.data, options.dataset, options.image_size);
+    request.data =
+        TrainingData::open(options.data, options.val_data, options.dataset, options.image_size, log);
     request.data.transform.decode = parse_decode(options.decode);
     // Refuses a global batch that can't be, before anything is timed.
     const int world_size = communicator.world_size();

@@ -200,7 +200,7 @@ void TrainOptions::validate() const {
   network.validate();
   step.validate();
   reducer_config(network, step).validate();
-  one_of(dataset, {"auto", "imagefolder", "cifar10", "mnist"}, "--dataset");
+  one_of(dataset, {"auto", "imagefolder", "cifar10", "mnist", "webdataset"}, "--dataset");
   between(static_cast<double>(global_batch_size), 0, 1e12, "global_batch_size", "--global-batch-size");
   if (global_batch_size > 0 && step.accumulate != 1) {
     refuse(concat("accumulate = ", step.accumulate,

@@ -91,6 +91,7 @@ struct TrainOptions {
   NetworkOptions network;
   StepOptions step;
   std::string data;
+  std::string val_data;  ///< empty: in `data`
   std::string dataset = "auto";
   std::int64_t image_size = 0;  ///< 0: the dataset's own, 224 for photographs
   std::string decode = "needed";

@@ -13,7 +13,18 @@ DatasetKind kind_of(const std::string& name) {
                                    {{"auto", DatasetKind::automatic},
                                     {"imagefolder", DatasetKind::imagefolder},
                                     {"cifar10", DatasetKind::cifar10},
-                                    {"mnist", DatasetKind::mnist}});
+                                    {"mnist", DatasetKind::mnist},
+                                    {"webdataset", DatasetKind::webdataset}});
+}
+
+void require_same_classes(const ImageSource& train, const ImageSource& validation) {
+  if (train.num_classes() != validation.num_classes() || train.channels() != validation.channels()) {
+    throw Error(ErrorKind::input, concat("the training set has ", train.num_classes(), " classes and ",
+                                         train.channels(), " channels, the validation set ",
+                                         validation.num_classes(), " and ", validation.channels(),
+                                         ": expected the same; shards say their classes by a classes.txt "
+                                         "beside them (--data, --val-data)"));
+  }
 }
 
 }  // namespace
@@ -31,15 +42,26 @@ DecodeExtent parse_decode(const std::string& name) {
                                     {{"needed", DecodeExtent::needed}, {"whole", DecodeExtent::whole}});
 }
 
-TrainingData TrainingData::open(const std::string& folder, const std::string& dataset,
-                                std::int64_t image_size) {
-  TrainingData data;
-  data.train = open_dataset(kind_of(dataset), folder, Split::train);
-  data.validation = open_dataset(kind_of(dataset), folder, Split::validation);
-  data.transform = default_transform(*data.train, image_size);
-  data.transform.validate();
-  data.normalization = default_normalization(*data.train);
-  return data;
+SplitData SplitData::open(const std::string& data, const std::string& dataset, Split split,
+                          std::int64_t image_size, const Log& log) {
+  SplitData opened;
+  opened.source =
+      open_dataset(kind_of(dataset), data, split, [&log](const std::string& what) { log.warn(what); });
+  opened.transform = default_transform(*opened.source, image_size);
+  opened.normalization = default_normalization(*opened.source);
+  return opened;
+}
+
+TrainingData TrainingData::open(const std::string& data, const std::string& validation_data,
+                                const std::string& dataset, std::int64_t image_size, const Log& log) {
+  SplitData train = SplitData::open(data, dataset, Split::train, image_size, log);
+  SplitData validation = SplitData::open(validation_data.empty() ? data : validation_data, dataset,
+                                         Split::validation, image_size, log);
+  require_same_classes(*train.source, *validation.source);
+  return {.train = std::move(train.source),
+          .validation = std::move(validation.source),
+          .transform = train.transform,
+          .normalization = train.normalization};
 }
 
 }  // namespace slicereduce

@@ -2,55 +2,13 @@
 
 import json
 import re
-import shutil
 import signal
 import socket
-import struct
 import subprocess
 import time
 import unittest
-import zlib
 
 from program import ENVIRONMENT, PROGRAM, SIDE, ProgramTest, mpirun, run, write_idx
-
-
-def png(side: int, grey: int) -> bytes:
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
-    lines = b"".join(b"\0" + bytes([grey] * side) for _ in range(side))
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(lines))
-        + chunk(b"IEND", b"")
-    )
-
-
-class BadImages(ProgramTest):
-    def test_end_the_run_or_are_skipped_as_asked(self) -> None:
-        images = self.folder / "images"
-        for split in ("train", "val"):
-            for label in ("cat", "dog"):
-                folder = images / split / label
-                folder.mkdir(parents=True)
-                for i in range(32):
-                    (folder / f"{i:02}.png").write_bytes(png(32, 4 * i + (100 if label == "dog" else 0)))
-        # Opening a folder looks at a few of its pictures: not at these.
-        bad = [images / "train" / "cat" / "03.png", images / "val" / "dog" / "05.png"]
-        for path in bad:
-            path.write_bytes(path.read_bytes()[:40])
-        options = self.options("--epochs", "1", data=images)
-        stopped = run([*mpirun(2), PROGRAM, *options])
-        self.assertNotEqual(stopped.returncode, 0)
-        self.assertIn("train/cat/03.png", stopped.stderr)
-        shutil.rmtree(self.run_dir)
-        skipped = run([*mpirun(2), PROGRAM, *options, "--bad-images", "skip"])
-        self.assertEqual(skipped.returncode, 0, skipped.stderr)
-        for path in bad:
-            self.assertEqual(skipped.stderr.count(str(path)), 1, skipped.stderr)
-        self.assertIn("images=63", skipped.stderr)
 
 
 class Training(ProgramTest):

@@ -1,0 +1,130 @@
+"""What a run is trained on: pictures that are bad, shards, and validation sets of their own."""
+
+import io
+import json
+import shutil
+import struct
+import tarfile
+import unittest
+import zlib
+from pathlib import Path
+
+from program import PROGRAM, ProgramTest, mpirun, run
+
+
+def png(side: int, grey: int) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    lines = b"".join(b"\0" + bytes([grey] * side) for _ in range(side))
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(lines))
+        + chunk(b"IEND", b"")
+    )
+
+
+def write_pictures(folder: Path, splits: tuple[str, ...] = ("train", "val")) -> None:
+    """An image folder of two classes, one darker than the other."""
+    for split in splits:
+        for label in ("cat", "dog"):
+            pictures = folder / split / label
+            pictures.mkdir(parents=True)
+            for i in range(32):
+                (pictures / f"{i:02}.png").write_bytes(png(32, 4 * i + (100 if label == "dog" else 0)))
+
+
+def write_shards(pictures: Path, folder: Path, shards: int) -> None:
+    """The pictures of an image folder's split, in its order, a label before each."""
+    files = sorted(pictures.glob("*/*.png"))
+    classes = sorted({file.parent.name for file in files})
+    folder.mkdir(parents=True)
+    for shard in range(shards):
+        with tarfile.open(folder / f"{pictures.name}-{shard:03}.tar", "w") as tar:
+            first, end = (len(files) * at // shards for at in (shard, shard + 1))
+            for file in files[first:end]:
+                label = str(classes.index(file.parent.name)).encode()
+                for extension, content in (("cls", label), ("png", file.read_bytes())):
+                    member = tarfile.TarInfo(f"{file.parent.name}-{file.stem}.{extension}")
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
+
+
+class BadImages(ProgramTest):
+    def test_end_the_run_or_are_skipped_as_asked(self) -> None:
+        images = self.folder / "bad"
+        write_pictures(images)
+        # Opening a folder looks at a few of its pictures: not at these.
+        bad = [images / "train" / "cat" / "03.png", images / "val" / "dog" / "05.png"]
+        for path in bad:
+            path.write_bytes(path.read_bytes()[:40])
+        options = self.options("--epochs", "1", data=images)
+        stopped = run([*mpirun(2), PROGRAM, *options])
+        self.assertNotEqual(stopped.returncode, 0)
+        self.assertIn("train/cat/03.png", stopped.stderr)
+        shutil.rmtree(self.run_dir)
+        skipped = run([*mpirun(2), PROGRAM, *options, "--bad-images", "skip"])
+        self.assertEqual(skipped.returncode, 0, skipped.stderr)
+        for path in bad:
+            self.assertEqual(skipped.stderr.count(str(path)), 1, skipped.stderr)
+        self.assertIn("images=63", skipped.stderr)
+
+
+class Shards(ProgramTest):
+    def test_train_as_the_folder_they_were_made_of(self) -> None:
+        images, shards = self.folder / "images", self.folder / "shards"
+        write_pictures(images)
+        write_shards(images / "train", shards, 3)
+        write_shards(images / "val", shards / "apart", 1)
+        named = ("--val-data", str(shards / "apart" / "val-000.tar"))
+        sets = {
+            "folder": (images,),
+            "shards": (shards, "--val-data", str(shards / "apart")),
+            "pattern": (shards / "train-{000..002}.tar", *named, "--dataset", "webdataset"),
+        }
+        digests = set()
+        for name, (data, *more) in sets.items():
+            self.run_dir = self.folder / f"run-{name}"
+            options = self.options("--epochs", "1", "--seed", "3", *map(str, more), data=data)
+            done = run([*mpirun(2), PROGRAM, *options])
+            self.assertEqual(done.returncode, 0, done.stderr)
+            summary = json.loads((self.run_dir / "summary.json").read_text())
+            digests.add((summary["weights_digest"], summary["top1"]))
+        self.assertEqual(len(digests), 1)
+        checkpoint = str(self.run_dir / "checkpoints" / "best.ckpt")
+        evaluated = run([PROGRAM, "eval", "--data", named[1], "--checkpoint", checkpoint, "--json"])
+        self.assertEqual(evaluated.returncode, 0, evaluated.stderr)
+        self.assertEqual(json.loads(evaluated.stdout.splitlines()[0])["images"], 64)
+
+    def test_that_do_not_fit_are_refused(self) -> None:
+        images = self.folder / "others"
+        write_pictures(images)
+        write_shards(images / "train", images / "shards", 1)
+        shard = images / "shards" / "train-000.tar"
+        only_train = ("train", "--data", str(images / "shards"))
+        self.refused(*only_train, "--run-dir", str(self.run_dir), says="no val*.tar in")
+        (images / "shards" / "classes.txt").write_text("cat\ndog\nfish\n")
+        both = ("--val-data", str(images))
+        self.refused(*only_train, *both, "--run-dir", str(self.run_dir), says="3 classes and 3 channels")
+        (images / "shards" / "classes.txt").unlink()
+        shard.write_bytes(shard.read_bytes()[:20_000])
+        self.refused(*only_train, *both, "--run-dir", str(self.run_dir), says="train-000.idx: line ")
+
+
+class ValidationAlone(ProgramTest):
+    def test_is_enough_to_evaluate(self) -> None:
+        images = self.folder / "alone"
+        write_pictures(images)
+        done = run([PROGRAM, *self.options("--steps", "2", data=images)])
+        self.assertEqual(done.returncode, 0, done.stderr)
+        shutil.rmtree(images / "train")
+        checkpoint = str(self.run_dir / "checkpoints" / "best.ckpt")
+        evaluated = run([PROGRAM, "eval", "--data", str(images), "--checkpoint", checkpoint])
+        self.assertEqual(evaluated.returncode, 0, evaluated.stderr)
+        self.assertIn("images=64", evaluated.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()
