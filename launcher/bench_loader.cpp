@@ -40,9 +40,8 @@ struct LoaderBenchOptions {
     (void)parse_choice<int>(split, "--split", {{"train", 0}, {"val", 1}});
     (void)parse_decode(decode);
     loader_config(workers, seed, bad_images, Log::silent()).validate();
-    if (batch_size < 1 || batches < 1 || warmup < 0 || count < 1) {
-      throw Error(ErrorKind::usage,
-                  "--batch-size, --batches and --count have to be positive, --warmup at least 0");
+    if (batch_size < 1 || batches < 1 || warmup < 1 || count < 1) {
+      throw Error(ErrorKind::usage, "--batch-size, --batches, --warmup and --count have to be positive");
     }
   }
 };
@@ -99,8 +98,13 @@ class Passes {
   std::int64_t epoch_ = 0;
 };
 
+double ms_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+}
+
 struct Measurement {
   std::int64_t images = 0;
+  double first_batch_ms = 0;  ///< with the order of the epoch
   double wall_s = 0;
   double processor_s = 0;
   ViewTimes threads;
@@ -108,11 +112,14 @@ struct Measurement {
 };
 
 Measurement measure(Passes& passes, const LoaderBenchOptions& options) {
+  Measurement result;
+  const auto begin = std::chrono::steady_clock::now();
   passes.start(0);
-  for (std::int64_t i = 0; i < options.warmup; ++i) {
+  (void)passes.next();
+  result.first_batch_ms = ms_since(begin);
+  for (std::int64_t i = 1; i < options.warmup; ++i) {
     (void)passes.next();
   }
-  Measurement result;
   const ViewTimes threads_before = passes.loader().times();
   const double processor_before = processor_seconds();
   const auto start = std::chrono::steady_clock::now();
@@ -120,13 +127,13 @@ Measurement measure(Passes& passes, const LoaderBenchOptions& options) {
     result.images += passes.next();
     result.waits_ms.push_back(passes.loader().waited_ms());
   }
-  result.wall_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  result.wall_s = ms_since(start) / 1e3;
   result.processor_s = processor_seconds() - processor_before;
   result.threads = passes.loader().times() - threads_before;
   return result;
 }
 
-nlohmann::ordered_json to_json(const Measurement& measured, const LoaderBenchOptions& options,
+nlohmann::ordered_json to_json(const Measurement& measured, double open_ms, const LoaderBenchOptions& options,
                                const ImageSource& source, const TransformConfig& transform) {
   const auto images = static_cast<double>(measured.images);
   const auto ms_per_image = [images](std::chrono::nanoseconds time) {
@@ -139,6 +146,8 @@ nlohmann::ordered_json to_json(const Measurement& measured, const LoaderBenchOpt
           {"threads", options.workers},
           {"batch_size", options.batch_size},
           {"batches", options.batches},
+          {"open_ms", open_ms},
+          {"first_batch_ms", measured.first_batch_ms},
           {"images_per_s", images / measured.wall_s},
           {"images_per_core_s", images / measured.processor_s},
           {"read_ms", ms_per_image(measured.threads.read)},
@@ -151,9 +160,11 @@ nlohmann::ordered_json to_json(const Measurement& measured, const LoaderBenchOpt
 ExitCode bench_loader(const LoaderBenchOptions& options) {
   options.validate();
   const Log log = Log::to_stderr(/*rank=*/0);
+  const auto begin = std::chrono::steady_clock::now();
   SplitData data =
       SplitData::open(options.data, options.dataset, options.trains() ? Split::train : Split::validation,
                       options.image_size, log);
+  const double open_ms = ms_since(begin);
   data.transform.decode = parse_decode(options.decode);
   const ImageSource& source = *data.source;
   if (options.batch_size > source.size()) {
@@ -170,7 +181,7 @@ ExitCode bench_loader(const LoaderBenchOptions& options) {
     dump_views(options.dump, views, source, passes.loader());
     return ExitCode::done;
   }
-  const auto json = to_json(measure(passes, options), options, source, data.transform);
+  const auto json = to_json(measure(passes, options), open_ms, options, source, data.transform);
   std::cout << (options.json ? json.dump() : json.dump(2)) << std::endl;
   return ExitCode::done;
 }

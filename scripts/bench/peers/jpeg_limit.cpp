@@ -1,8 +1,8 @@
 /// Decodes regions of JPEG files with libjpeg-turbo and does nothing else: what no loader can be faster than.
 ///
-/// Reads a line for each region from standard input, "FILE REDUCTION TOP LEFT HEIGHT WIDTH": the file is decoded at
-/// 1 / REDUCTION of its size, the box is of that scale's pixels. The files are in memory before time counts. Prints
-/// one JSON object. Usage: jpeg_limit THREADS REPEATS
+/// Reads a line for each region from standard input, "FILE REDUCTION TOP LEFT HEIGHT WIDTH": the file is
+/// decoded at 1 / REDUCTION of its size, the box is of that scale's pixels. The files are in memory before
+/// time counts. Prints one JSON object. Usage: jpeg_limit THREADS REPEATS
 
 #include <atomic>
 #include <chrono>
