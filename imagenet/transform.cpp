@@ -168,6 +168,11 @@ RandomStream augmentation(std::uint64_t seed, std::int64_t epoch, std::int64_t i
   return {seed, RandomPurpose::augment, static_cast<std::uint64_t>(epoch), static_cast<std::uint64_t>(index)};
 }
 
+void resize(const Image& image, Extent target, Image& into) {
+  into.resize(target, image.channels);
+  resize_to(image, CropBox::whole(image.extent()), target, into.pixels.data());
+}
+
 Variation draw_variation(Extent picture, const TransformConfig& config, RandomStream& random) {
   require(config.augment != Augment::none, "draw_variation: nothing is to be varied");
   Variation variation{.box = CropBox::whole(picture)};

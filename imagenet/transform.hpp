@@ -52,6 +52,9 @@ struct TransformConfig {
 /// `image_size`, into `row` [image_size, image_size, channels].
 void resize_box(const Image& image, const CropBox& box, std::int64_t image_size, std::span<std::uint8_t> row);
 
+/// The whole of `image`, in the same way.
+void resize(const Image& image, Extent target, Image& into);
+
 /// How a picture is varied, once: everything that chance decides.
 struct Variation {
   CropBox box;               ///< what is seen of the picture, before it is resized

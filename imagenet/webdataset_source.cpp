@@ -4,19 +4,17 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <charconv>
-#include <exception>
 #include <fstream>
 #include <limits>
 #include <mutex>
 #include <span>
 #include <string_view>
-#include <thread>
 
 #include "core/atomic_file.hpp"
 #include "core/digest.hpp"
 #include "core/error.hpp"
+#include "core/in_parallel.hpp"
 #include "core/text.hpp"
 #include "imagenet/decoder.hpp"
 
@@ -38,34 +36,7 @@ std::vector<std::filesystem::path> sorted_tars(const std::filesystem::path& fold
   return found;
 }
 
-/// Runs `work` for each of `count` numbers on several threads. Of several failures the first number's is
-/// thrown.
-template <typename Work>
-void in_parallel(std::size_t count, Work work) {
-  constexpr std::size_t kMostThreads = 16;  // most of them wait for the disk
-  std::vector<std::exception_ptr> failures(count);
-  std::atomic<std::size_t> next = 0;
-  {
-    std::vector<std::jthread> threads;
-    for (std::size_t i = 0; i < std::min(count, kMostThreads); ++i) {
-      threads.emplace_back([&] {
-        for (std::size_t at = next++; at < count; at = next++) {
-          try {
-            work(at);
-          } catch (...) {
-            failures[at] = std::current_exception();
-            next = count;
-          }
-        }
-      });
-    }
-  }
-  for (const auto& failure : failures) {
-    if (failure) {
-      std::rethrow_exception(failure);
-    }
-  }
-}
+constexpr std::size_t kThreads = 16;  // most of them wait for the disk
 
 /// Each shard keeps a file open.
 void allow_open_files(std::size_t count) {
@@ -168,7 +139,7 @@ WebDatasetSource::WebDatasetSource(const std::vector<std::filesystem::path>& sha
       warn(what);
     }
   };
-  in_parallel(shards.size(),
+  in_parallel(shards.size(), kThreads,
               [&](std::size_t shard) { indices[shard] = open_index(shards_[shard], warn_in_turn); });
   first_of_shard_.push_back(0);
   for (const auto& index : indices) {
@@ -186,7 +157,7 @@ WebDatasetSource::WebDatasetSource(const std::vector<std::filesystem::path>& sha
 
 std::int64_t WebDatasetSource::count_classes() const {
   std::vector<std::int64_t> greatest(shards_.size());
-  in_parallel(shards_.size(), [&](std::size_t shard) {
+  in_parallel(shards_.size(), kThreads, [&](std::size_t shard) {
     for (std::int64_t index = first_of_shard_[shard]; index < first_of_shard_[shard + 1]; ++index) {
       greatest[shard] = std::max(greatest[shard], stored_label(index));
     }

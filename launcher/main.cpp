@@ -25,6 +25,7 @@ int run(int argc, char** argv) {
   add_bench_command(program, action);
   add_inspect_command(program, action);
   add_export_command(program, action);
+  add_pack_command(program, action);
   const bool speaks = rank_from_environment() == 0;
   try {
     program.parse(argc, argv);

@@ -23,7 +23,17 @@ OPTION = re.compile(r"`(--[a-z][a-z-]*)`")
 # Groups of options that several commands share, documented once.
 SHARED = {"plan": ["Network and sampling"], "bench step": ["Network and sampling", "Step"]}
 TRAIN = ["Data", "Network and sampling", "Step", "Run", "Tests"]
-COMMANDS = ["train", "eval", "plan", "bench allreduce", "bench step", "bench loader", "inspect", "export"]
+COMMANDS = [
+    "train",
+    "eval",
+    "plan",
+    "bench allreduce",
+    "bench step",
+    "bench loader",
+    "pack",
+    "inspect",
+    "export",
+]
 
 
 def pages() -> list[Path]:

@@ -113,6 +113,42 @@ class Shards(ProgramTest):
         self.refused(*only_train, *both, "--run-dir", str(self.run_dir), says="train-000.idx: line ")
 
 
+class Packing(ProgramTest):
+    def pack(self, *options: str) -> list[dict]:
+        done = run([PROGRAM, "pack", *options, "--json"])
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def test_makes_shards_that_train_reads_and_tar_too(self) -> None:
+        images, shards = self.folder / "to-pack", self.folder / "packed"
+        write_pictures(images)
+        lines = self.pack(str(images), str(shards), "--per-shard", "20")
+        self.assertEqual(
+            [(line["split"], line["shards"], line["images"]) for line in lines],
+            [("train", 4, 64), ("val", 4, 64)],
+        )
+        self.assertEqual((shards / "classes.txt").read_text(), "cat\ndog\n")
+        with tarfile.open(shards / "train-000003.tar") as tar:
+            self.assertEqual(len(tar.getnames()), 2 * 4)
+        options = self.options("--steps", "2", data=shards)
+        done = run([*mpirun(2), PROGRAM, *options])
+        self.assertEqual(done.returncode, 0, done.stderr)
+        again = self.pack(str(images), str(shards), "--per-shard", "20")
+        self.assertEqual([line["kept"] for line in again], [4, 4])
+
+    def test_overwrites_nothing(self) -> None:
+        images, shards = self.folder / "to-pack-once", self.folder / "packed-once"
+        write_pictures(images)
+        self.refused("pack", str(images), str(images), says="is not empty, and nothing is overwritten")
+        self.pack(str(images), str(shards))
+        self.refused("pack", str(images), str(shards), "--short-side", "16", says="pictures or options")
+        self.refused(
+            "pack", str(images), str(shards / "x"), "--max-side", "9", "--short-side", "9", says="one of them"
+        )
+        self.refused("pack", str(self.folder / "nowhere"), str(shards), says="nowhere")
+        self.assertFalse((shards / "x").exists())
+
+
 class ValidationAlone(ProgramTest):
     def test_is_enough_to_evaluate(self) -> None:
         images = self.folder / "alone"
