@@ -43,18 +43,32 @@ class Describer {
       source_.read(index, stored_);
       RandomStream random = augmentation(views_.seed, *views_.epoch, index);
       const Variation variation = draw_variation(decoder_.open(stored_), views_.transform, random);
+      const Region region =
+          decoder_.part(variation.box, {views_.transform.image_size, views_.transform.image_size});
       line.update({{"top", variation.box.top},
                    {"left", variation.box.left},
                    {"height", variation.box.height},
                    {"width", variation.box.width},
                    {"down", variation.down},
                    {"right", variation.right},
-                   {"mirrored", variation.is_mirrored}});
+                   {"mirrored", variation.is_mirrored},
+                   {"decoded", decoded(variation.box, region.box)}});
     }
     return line.dump() + '\n';
   }
 
  private:
+  /// What `--decode needed` decodes of a picture, in pixels of the scale at which it does.
+  static nlohmann::ordered_json decoded(const CropBox& box, const CropBox& scaled) {
+    const std::int64_t reduction =
+        std::max<std::int64_t>(1, (box.height + scaled.height / 2) / scaled.height);
+    return {{"reduction", reduction},
+            {"top", box.top / reduction},
+            {"left", box.left / reduction},
+            {"height", scaled.height},
+            {"width", scaled.width}};
+  }
+
   const DumpedViews& views_;
   const ImageSource& source_;
   StoredImage stored_;
