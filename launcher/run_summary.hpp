@@ -18,6 +18,7 @@ struct Outcome {
   double epochs = 0;
   std::int64_t wire_bytes_per_step = 0;  ///< of the last step; 0 where there was none
   std::int64_t images = 0;               ///< trained on by all ranks
+  std::int64_t bad_images = 0;           ///< skipped, each counted once
   double train_s = 0;                    ///< without evaluation and checkpoints
   double wall_s = 0;
 };

@@ -4,8 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
+#include <set>
 #include <span>
+#include <sstream>
 
 #include "core/digest.hpp"
 #include "core/host_name.hpp"
@@ -431,7 +434,25 @@ std::int64_t Trainer::training_side() const {
   return scheduled > 0 ? scheduled : data_.transform.image_size;
 }
 
+// Several ranks may have met the same picture, in several epochs.
+std::int64_t Trainer::count_bad_images() const {
+  std::string own;
+  for (const auto& [loader, split] :
+       {std::pair(loader_.get(), "t"), std::pair(validation_loader_.get(), "v")}) {
+    for (const auto& [index, why] : loader->bad_images()) {
+      own += concat(split, index, " ");
+    }
+  }
+  std::set<std::string> all;
+  for (const std::string& of_rank : allgather_texts(communicator_, own)) {
+    std::istringstream words(of_rank);
+    all.insert(std::istream_iterator<std::string>(words), {});
+  }
+  return static_cast<std::int64_t>(all.size());
+}
+
 void Trainer::write_summary() {
+  const std::int64_t bad_images = count_bad_images();
   together(communicator_, [&] {
     if (leads()) {
       directory_.write_summary(run_summary(options_, communicator_.world_size(), training_side(), *state_,
@@ -442,6 +463,7 @@ void Trainer::write_summary() {
                                                       static_cast<double>(schedule_->steps_per_epoch()),
                                             .wire_bytes_per_step = wire_bytes_per_step_,
                                             .images = images_,
+                                            .bad_images = bad_images,
                                             .train_s = train_seconds_,
                                             .wall_s = seconds_since(request_.started)}));
     }

@@ -87,6 +87,8 @@ class Trainer {
   [[nodiscard]] ExitCode stop();
   void checkpoint(bool is_best);
   void finish_checkpoints();
+  /// Collective. Pictures that were skipped so far, on all ranks.
+  [[nodiscard]] std::int64_t count_bad_images() const;
   void write_summary();
   /// Of the last step's images.
   [[nodiscard]] std::int64_t training_side() const;

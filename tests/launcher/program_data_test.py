@@ -70,6 +70,7 @@ class BadImages(ProgramTest):
         for path in bad:
             self.assertEqual(skipped.stderr.count(str(path)), 1, skipped.stderr)
         self.assertIn("images=63", skipped.stderr)
+        self.assertEqual(json.loads((self.run_dir / "summary.json").read_text())["bad_images"], 2)
 
 
 class Shards(ProgramTest):
