@@ -30,10 +30,10 @@ class PngReader {
 void drop_transparency(Image& image) {
   std::uint8_t* rgb = image.pixels.data();
   const std::uint8_t* rgba = rgb;
-  for (const std::uint8_t* const end = rgba + image.pixels.size(); rgba != end; rgba += 4) {
+  for (std::int64_t pixel = 0; pixel < image.height * image.width; ++pixel, rgba += 4) {
     rgb = std::copy_n(rgba, 3, rgb);
   }
-  image.resize(image.extent(), 3);
+  image.channels = 3;
 }
 
 }  // namespace

@@ -25,8 +25,8 @@ void require_success(const std::string& failure) {
   }
 }
 
-// The box is rounded to pixels of the reduced picture: half of one is then at most a quarter of a pixel in
-// the view.
+// libjpeg scales down by a filter of its own, the mean of whole blocks more or less. The resizing that
+// follows should be what decides.
 constexpr std::int64_t kSpare = 2;
 
 int greatest_reduction(const CropBox& box, Extent least) {
@@ -38,15 +38,20 @@ int greatest_reduction(const CropBox& box, Extent least) {
   return reduction;
 }
 
-/// `box` in the pixels of a picture that is scaled down, rounded to whole ones.
-CropBox reduced(const CropBox& box, int reduction, Extent picture) {
-  const auto edge = [reduction](std::int64_t at, std::int64_t side) {
-    return std::min((at + reduction / 2) / reduction, (side + reduction - 1) / reduction);
-  };
-  const std::int64_t top = edge(box.top, picture.height);
-  const std::int64_t left = edge(box.left, picture.width);
-  return {top, left, edge(box.top + box.height, picture.height) - top,
-          edge(box.left + box.width, picture.width) - left};
+/// The pixels of a picture scaled down that show some of `box`.
+CropBox touched(const CropBox& box, int reduction) {
+  const auto end = [reduction](std::int64_t at) { return (at + reduction - 1) / reduction; };
+  const std::int64_t top = box.top / reduction;
+  const std::int64_t left = box.left / reduction;
+  return {top, left, end(box.top + box.height) - top, end(box.left + box.width) - left};
+}
+
+/// `box` in the pixels of `scaled`, a part of the picture scaled down.
+FractionalBox within(const CropBox& scaled, const CropBox& box, int reduction) {
+  const double scale = 1.0 / reduction;
+  return {static_cast<double>(box.top) * scale - static_cast<double>(scaled.top),
+          static_cast<double>(box.left) * scale - static_cast<double>(scaled.left),
+          static_cast<double>(box.height) * scale, static_cast<double>(box.width) * scale};
 }
 
 }  // namespace
@@ -98,13 +103,14 @@ const Image& Decoder::whole() {
 Region Decoder::part(const CropBox& box, Extent target) {
   require(box.is_within(extent_), "Decoder: the box is not within the picture");
   if (form_ != Form::jpeg || !jpeg_.has_end()) {
-    return {whole(), box};
+    return Region::cropped(whole(), box);
   }
   const int reduction = greatest_reduction(box, target);
-  const CropBox scaled = reduced(box, reduction, extent_);
+  const CropBox scaled = touched(box, reduction);
   std::int64_t left_margin = 0;
   require_success(jpeg_.decode(reduction, scaled, image_, left_margin));
-  return {image_, {0, left_margin, scaled.height, scaled.width}};
+  return {PixelView::of(image_).cut({0, left_margin, scaled.height, scaled.width}),
+          within(scaled, box, reduction)};
 }
 
 Error undecodable(const ImageSource& source, std::int64_t index, const Error& failure) {

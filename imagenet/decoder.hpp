@@ -23,12 +23,6 @@ inline constexpr std::int64_t kMostPngPixelsPerByte = 8 * 1032;
 /// Why a picture is refused by its header; empty where it is not.
 [[nodiscard]] std::string refusal_of_size(Extent extent, std::size_t file_bytes, std::int64_t most_per_byte);
 
-/// What was asked for of a picture: `box` of `image`, which the decoder holds until it is used again.
-struct Region {
-  const Image& image;
-  CropBox box;
-};
-
 /// Decodes one picture after another, in buffers that are used again. JPEG and PNG files are told apart by
 /// their first bytes: ImageNet has a PNG named .JPEG. They become RGB: grey thrice, CMYK converted,
 /// transparency ignored; EXIF rotation is ignored (as Pillow does).
@@ -43,7 +37,7 @@ class Decoder {
   [[nodiscard]] const Image& whole();
   /// `box` of the opened picture, decoding little more than it. Where it is much larger than `target`, which
   /// it is to be resized to, it comes scaled down to 1/2, 1/4 or 1/8 (by libjpeg, which then does less):
-  /// still at least twice `target` each way, and within half a pixel of that scale.
+  /// still at least twice `target` each way. The decoder holds the pixels until it is used again.
   [[nodiscard]] Region part(const CropBox& box, Extent target);
 
  private:

@@ -17,9 +17,9 @@
 #include "imagenet/decoder.hpp"
 #include "imagenet/epoch_order.hpp"
 #include "imagenet/jpeg_encoder.hpp"
+#include "imagenet/resample.hpp"
 #include "imagenet/shard_index.hpp"
 #include "imagenet/shard_writer.hpp"
-#include "imagenet/transform.hpp"
 
 namespace slicereduce {
 
@@ -87,7 +87,12 @@ class Shrinker {
 
  private:
   std::span<const std::byte> written_anew(Extent target) {
-    resize(decoder_.whole(), target, small_);
+    const Image& whole = decoder_.whole();
+    small_.resize(target, whole.channels);
+    resampler_.resample({PixelView::of(whole), FractionalBox::whole(whole.extent())}, target,
+                        /*is_mirrored=*/false,
+                        std::span(small_.pixels)
+                            .first(static_cast<std::size_t>(target.height * target.width * whole.channels)));
     if (const std::string failure = encode_jpeg(small_, config_.quality, file_); !failure.empty()) {
       throw Error(ErrorKind::input, failure);
     }
@@ -98,6 +103,7 @@ class Shrinker {
   const PackConfig& config_;
   StoredImage stored_;
   Decoder decoder_;
+  Resampler resampler_;
   Image small_;
   std::vector<std::byte> file_;
 };

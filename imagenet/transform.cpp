@@ -1,8 +1,5 @@
 #include "imagenet/transform.hpp"
 
-#include <ATen/ops/_upsample_bilinear2d_aa.h>
-#include <ATen/ops/from_blob.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -24,82 +21,46 @@ CropBox central_box(Extent picture, Extent box) {
   return {margin(picture.height - box.height), margin(picture.width - box.width), box.height, box.width};
 }
 
-void check_row(const Image& image, std::int64_t image_size, std::span<std::uint8_t> row) {
-  require(static_cast<std::int64_t>(row.size()) == image_size * image_size * image.channels,
-          "transform: the row does not fit the picture");
-}
-
-/// A [1, C, H, W] view of bytes stored [H, row_width, C]: LibTorch resizes channels_last without a copy.
-at::Tensor channels_last_view(std::uint8_t* first, Extent extent, std::int64_t row_width,
-                              std::int64_t channels) {
-  return at::from_blob(first, {1, channels, extent.height, extent.width},
-                       {extent.height * row_width * channels, 1, row_width * channels, channels}, at::kByte);
-}
-
-void resize_to(const Image& image, const CropBox& box, Extent target, std::uint8_t* out) {
-  // from_blob takes no const; the input is only read.
-  auto* pixels = const_cast<std::uint8_t*>(image.pixels.data());
-  const auto input = channels_last_view(pixels + (box.top * image.width + box.left) * image.channels,
-                                        {box.height, box.width}, image.width, image.channels);
-  auto output = channels_last_view(out, target, target.width, image.channels);
-  at::_upsample_bilinear2d_aa_out(output, input, {target.height, target.width}, /*align_corners=*/false);
-}
-
-void copy_box(const Image& image, const CropBox& box, std::uint8_t* out) {
-  const std::int64_t row_bytes = box.width * image.channels;
-  for (std::int64_t y = 0; y < box.height; ++y) {
-    const auto* from = image.pixels.data() + ((box.top + y) * image.width + box.left) * image.channels;
-    out = std::copy_n(from, row_bytes, out);
-  }
-}
-
-void mirror(std::int64_t image_size, std::int64_t channels, std::span<std::uint8_t> row) {
-  for (std::int64_t y = 0; y < image_size; ++y) {
-    std::uint8_t* left = row.data() + y * image_size * channels;
-    std::uint8_t* right = left + (image_size - 1) * channels;
-    for (; left < right; left += channels, right -= channels) {
-      std::swap_ranges(left, left + channels, right);
-    }
-  }
-}
-
 /// Moves the picture in place; what comes in at the edges is zero.
-void shift(std::int64_t image_size, std::int64_t channels, const Variation& variation,
+void shift(std::int64_t image_size, std::int64_t channels, std::int64_t down, std::int64_t right,
            std::span<std::uint8_t> row) {
-  const auto [top, bottom] = std::pair(std::max<std::int64_t>(0, variation.down),
-                                       image_size + std::min<std::int64_t>(0, variation.down));
-  const auto [left, right] = std::pair(std::max<std::int64_t>(0, variation.right),
-                                       image_size + std::min<std::int64_t>(0, variation.right));
+  const auto filled = [image_size](std::int64_t by) {
+    return std::pair(std::max<std::int64_t>(0, by), image_size + std::min<std::int64_t>(0, by));
+  };
+  const auto [top, bottom] = filled(down);
+  const auto [from, to] = filled(right);
   const std::int64_t stride = image_size * channels;
-  const std::int64_t back = variation.down * stride + variation.right * channels;
+  const std::int64_t back = down * stride + right * channels;
   const auto move_line = [&](std::int64_t y) {
     std::uint8_t* const line = row.data() + y * stride;
     if (y < top || y >= bottom) {
       std::memset(line, 0, static_cast<std::size_t>(stride));
       return;
     }
-    std::memmove(line + left * channels, line + left * channels - back,
-                 static_cast<std::size_t>((right - left) * channels));
-    std::memset(line, 0, static_cast<std::size_t>(left * channels));
-    std::memset(line + right * channels, 0, static_cast<std::size_t>((image_size - right) * channels));
+    std::memmove(line + from * channels, line + from * channels - back,
+                 static_cast<std::size_t>((to - from) * channels));
+    std::memset(line, 0, static_cast<std::size_t>(from * channels));
+    std::memset(line + to * channels, 0, static_cast<std::size_t>((image_size - to) * channels));
   };
   // A line must be read before it is written.
   for (std::int64_t i = 0; i < image_size; ++i) {
-    move_line(variation.down > 0 ? image_size - 1 - i : i);
+    move_line(down > 0 ? image_size - 1 - i : i);
   }
 }
 
-void write_center_crop(const Image& image, std::int64_t image_size, Image& scaled,
-                       std::span<std::uint8_t> row) {
-  // What the crop can't see is left out first: resizing all of a 1 x 100,000 picture would take gigabytes.
-  const std::int64_t most = 4 * std::min(image.height, image.width);
-  const Extent seen{std::min(image.height, most), std::min(image.width, most)};
-  const std::int64_t short_side = std::min(seen.height, seen.width);
+/// What the evaluation view shows: the middle square of the picture resized to a short side of
+/// image_size * 256 / 224. Resizing the box that this square is of the picture gives the same pixels, without
+/// the others.
+FractionalBox evaluation_box(Extent picture, std::int64_t image_size) {
+  const std::int64_t short_side = std::min(picture.height, picture.width);
   const std::int64_t target = image_size * 256 / 224;
-  const Extent resized{target * seen.height / short_side, target * seen.width / short_side};
-  scaled.resize(resized, image.channels);
-  resize_to(image, central_box(image.extent(), seen), resized, scaled.pixels.data());
-  copy_box(scaled, central_box(resized, {image_size, image_size}), row.data());
+  const Extent resized{target * picture.height / short_side, target * picture.width / short_side};
+  const CropBox crop = central_box(resized, {image_size, image_size});
+  const auto back = [](std::int64_t at, std::int64_t side, std::int64_t resized_side) {
+    return static_cast<double>(at * side) / static_cast<double>(resized_side);
+  };
+  return {back(crop.top, picture.height, resized.height), back(crop.left, picture.width, resized.width),
+          back(crop.height, picture.height, resized.height), back(crop.width, picture.width, resized.width)};
 }
 
 }  // namespace
@@ -153,24 +114,8 @@ CropBox random_resized_crop_box(Extent picture, RandomStream& random) {
                      {limited(picture.height, picture.width), limited(picture.width, picture.height)});
 }
 
-void resize_box(const Image& image, const CropBox& box, std::int64_t image_size,
-                std::span<std::uint8_t> row) {
-  check_row(image, image_size, row);
-  require(box.is_within(image.extent()), "resize_box: the box is not within the picture");
-  if (box.height == image_size && box.width == image_size) {
-    copy_box(image, box, row.data());
-    return;
-  }
-  resize_to(image, box, {image_size, image_size}, row.data());
-}
-
 RandomStream augmentation(std::uint64_t seed, std::int64_t epoch, std::int64_t index) {
   return {seed, RandomPurpose::augment, static_cast<std::uint64_t>(epoch), static_cast<std::uint64_t>(index)};
-}
-
-void resize(const Image& image, Extent target, Image& into) {
-  into.resize(target, image.channels);
-  resize_to(image, CropBox::whole(image.extent()), target, into.pixels.data());
 }
 
 Variation draw_variation(Extent picture, const TransformConfig& config, RandomStream& random) {
@@ -195,25 +140,23 @@ Variation draw_variation(Extent picture, const TransformConfig& config, RandomSt
   return variation;
 }
 
-void write_varied_view(const Image& image, const CropBox& box, const Variation& variation,
-                       const TransformConfig& config, std::span<std::uint8_t> row) {
-  resize_box(image, box, config.image_size, row);
+void write_varied_view(const Region& region, const Variation& variation, const TransformConfig& config,
+                       Resampler& resampler, std::span<std::uint8_t> row) {
+  const Extent square{config.image_size, config.image_size};
+  resampler.resample(region, square, variation.is_mirrored, row);
   if (variation.down != 0 || variation.right != 0) {
-    shift(config.image_size, image.channels, variation, row);
-  }
-  if (variation.is_mirrored) {
-    mirror(config.image_size, image.channels, row);
+    // It is mirrored after having been moved: what was moved right comes out moved left.
+    const std::int64_t right = variation.is_mirrored ? -variation.right : variation.right;
+    shift(config.image_size, region.pixels.channels, variation.down, right, row);
   }
 }
 
-void write_evaluation_view(const Image& image, const TransformConfig& config, Image& scaled,
+void write_evaluation_view(const Image& image, const TransformConfig& config, Resampler& resampler,
                            std::span<std::uint8_t> row) {
-  check_row(image, config.image_size, row);
-  if (config.eval_view == EvalView::whole) {
-    resize_box(image, CropBox::whole(image.extent()), config.image_size, row);
-  } else {
-    write_center_crop(image, config.image_size, scaled, row);
-  }
+  const FractionalBox box = config.eval_view == EvalView::whole
+                                ? FractionalBox::whole(image.extent())
+                                : evaluation_box(image.extent(), config.image_size);
+  resampler.resample({PixelView::of(image), box}, {config.image_size, config.image_size}, false, row);
 }
 
 }  // namespace slicereduce

@@ -5,6 +5,7 @@
 
 #include "core/random.hpp"
 #include "imagenet/image_source.hpp"
+#include "imagenet/resample.hpp"
 
 namespace slicereduce {
 
@@ -48,13 +49,6 @@ struct TransformConfig {
 /// After ten boxes that don't fit, as in very wide pictures, the largest central one whose ratio is allowed.
 [[nodiscard]] CropBox random_resized_crop_box(Extent picture, RandomStream& random);
 
-/// Bilinear with antialiasing (Pillow's arithmetic, as LibTorch has it): `box` of `image` to a square of
-/// `image_size`, into `row` [image_size, image_size, channels].
-void resize_box(const Image& image, const CropBox& box, std::int64_t image_size, std::span<std::uint8_t> row);
-
-/// The whole of `image`, in the same way.
-void resize(const Image& image, Extent target, Image& into);
-
 /// How a picture is varied, once: everything that chance decides.
 struct Variation {
   CropBox box;               ///< what is seen of the picture, before it is resized
@@ -70,14 +64,13 @@ struct Variation {
 /// same variation.
 [[nodiscard]] Variation draw_variation(Extent picture, const TransformConfig& config, RandomStream& random);
 
-/// Writes a varied view into `row` [image_size, image_size, channels], a row of the batch. `box` is where
-/// `image` has what the variation's box is of the picture: all of it may have been decoded, or a part.
-void write_varied_view(const Image& image, const CropBox& box, const Variation& variation,
-                       const TransformConfig& config, std::span<std::uint8_t> row);
+/// Writes a varied view into `row` [image_size, image_size, channels], a row of the batch. `region` is what
+/// the variation's box is of the picture, however that was decoded.
+void write_varied_view(const Region& region, const Variation& variation, const TransformConfig& config,
+                       Resampler& resampler, std::span<std::uint8_t> row);
 
-/// Writes the evaluation view of `image` into `row` [image_size, image_size, channels]. `scaled` is scratch
-/// space, used again.
-void write_evaluation_view(const Image& image, const TransformConfig& config, Image& scaled,
+/// Writes the evaluation view of `image` into `row` [image_size, image_size, channels].
+void write_evaluation_view(const Image& image, const TransformConfig& config, Resampler& resampler,
                            std::span<std::uint8_t> row);
 
 }  // namespace slicereduce

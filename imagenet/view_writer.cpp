@@ -58,7 +58,7 @@ Variation ViewWriter::write_training_view(std::int64_t index, const TransformCon
     const Extent extent = timed(times_.decode, [&] { return decoder_.open(stored_); });
     const Variation variation = draw_variation(extent, config, random);
     const Region region = timed(times_.decode, [&] { return decoded(variation.box, config); });
-    timed(times_.resize, [&] { write_varied_view(region.image, region.box, variation, config, row); });
+    timed(times_.resize, [&] { write_varied_view(region, variation, config, resampler_, row); });
     return variation;
   });
 }
@@ -71,13 +71,13 @@ void ViewWriter::write_evaluation_view(std::int64_t index, const TransformConfig
       decoder_.open(stored_);
       return decoder_.whole();
     });
-    timed(times_.resize, [&] { slicereduce::write_evaluation_view(image, config, scaled_, row); });
+    timed(times_.resize, [&] { slicereduce::write_evaluation_view(image, config, resampler_, row); });
   });
 }
 
 Region ViewWriter::decoded(const CropBox& box, const TransformConfig& config) {
   if (config.decode == DecodeExtent::whole) {
-    return {decoder_.whole(), box};
+    return Region::cropped(decoder_.whole(), box);
   }
   return decoder_.part(box, {config.image_size, config.image_size});
 }

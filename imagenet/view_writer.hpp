@@ -7,6 +7,7 @@
 #include "core/random.hpp"
 #include "imagenet/decoder.hpp"
 #include "imagenet/image_source.hpp"
+#include "imagenet/resample.hpp"
 #include "imagenet/transform.hpp"
 
 namespace slicereduce {
@@ -47,7 +48,7 @@ class ViewWriter {
   const ImageSource& source_;
   StoredImage stored_;
   Decoder decoder_;
-  Image scaled_;
+  Resampler resampler_;
   ViewTimes times_;
 };
 

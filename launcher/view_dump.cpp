@@ -1,6 +1,7 @@
 #include "launcher/view_dump.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <string>
@@ -52,21 +53,20 @@ class Describer {
                    {"down", variation.down},
                    {"right", variation.right},
                    {"mirrored", variation.is_mirrored},
-                   {"decoded", decoded(variation.box, region.box)}});
+                   {"decoded", decoded(variation.box, region)}});
     }
     return line.dump() + '\n';
   }
 
  private:
   /// What `--decode needed` decodes of a picture, in pixels of the scale at which it does.
-  static nlohmann::ordered_json decoded(const CropBox& box, const CropBox& scaled) {
-    const std::int64_t reduction =
-        std::max<std::int64_t>(1, (box.height + scaled.height / 2) / scaled.height);
+  static nlohmann::ordered_json decoded(const CropBox& box, const Region& region) {
+    const std::int64_t reduction = std::lround(static_cast<double>(box.height) / region.box.height);
     return {{"reduction", reduction},
             {"top", box.top / reduction},
             {"left", box.left / reduction},
-            {"height", scaled.height},
-            {"width", scaled.width}};
+            {"height", region.pixels.extent.height},
+            {"width", region.pixels.extent.width}};
   }
 
   const DumpedViews& views_;

@@ -60,7 +60,7 @@ def write_forms(folder: Path, generator: numpy.random.Generator) -> None:
     transparent.putalpha(picture(generator, transparent.height, transparent.width).convert("L"))
     transparent.save(folder / "transparent.png")
     transparent.convert("LA").save(folder / "grey-transparent.png")
-    for height, width in ((40, 33), (30, 300), (300, 30), (1, 1), (256, 256), (224, 224), (1200, 1700)):
+    for height, width in ((40, 33), (7, 300), (300, 7), (1, 1), (256, 256), (224, 224), (1200, 1700)):
         picture(generator, height, width).save(folder / f"{height}x{width}.JPEG", "JPEG", quality=95)
 
 
