@@ -2,16 +2,15 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <iterator>
 #include <limits>
 #include <span>
 
 #include "core/digest.hpp"
 #include "core/error.hpp"
-#include "core/input_file.hpp"
 #include "core/text.hpp"
 #include "imagenet/decoder.hpp"
+#include "imagenet/picture_files.hpp"
 
 namespace slicereduce {
 
@@ -28,34 +27,9 @@ std::optional<std::filesystem::path> split_folder(const std::filesystem::path& f
   return std::nullopt;
 }
 
-bool is_hidden(const std::filesystem::path& path) { return path.filename().string().starts_with('.'); }
-
-bool has_picture_extension(const std::filesystem::path& path) {
-  std::string extension = path.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](unsigned char letter) { return static_cast<char>(std::tolower(letter)); });
-  return extension == ".jpg" || extension == ".jpeg" || extension == ".png";
-}
-
-template <typename Wanted>
-std::vector<std::string> sorted_names(const std::filesystem::path& folder, Wanted wanted) {
-  std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    if (!is_hidden(entry.path()) && wanted(entry)) {
-      names.push_back(entry.path().filename().string());
-    }
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
-std::vector<std::string> class_folders(const std::filesystem::path& root) {
-  return sorted_names(root, [](const auto& entry) { return entry.is_directory(); });
-}
-
 void check_same_classes(const std::filesystem::path& root, const std::vector<std::string>& classes,
                         const std::filesystem::path& train_root) {
-  const auto train_classes = class_folders(train_root);
+  const auto train_classes = folder_names(train_root);
   std::vector<std::string> different;
   std::set_symmetric_difference(classes.begin(), classes.end(), train_classes.begin(), train_classes.end(),
                                 std::back_inserter(different));
@@ -81,7 +55,7 @@ ImageFolderSource::ImageFolderSource(const std::filesystem::path& folder, Split 
                        ": expected a folder for each class in it; check --data"));
   }
   root_ = *root;
-  classes_ = class_folders(root_);
+  classes_ = folder_names(root_);
   if (classes_.empty()) {
     throw Error(ErrorKind::input, concat(root_.string(), " holds no class folders: expected ", root_.string(),
                                          "/CLASS/*.jpg or *.png"));
@@ -97,11 +71,7 @@ ImageFolderSource::ImageFolderSource(const std::filesystem::path& folder, Split 
 void ImageFolderSource::list_files() {
   first_of_class_.push_back(0);
   for (const auto& class_name : classes_) {
-    // A link to nothing is listed too, and refused where it is read: a data set that lost files should not
-    // quietly be a smaller one.
-    const auto names = sorted_names(root_ / class_name, [](const auto& entry) {
-      return has_picture_extension(entry.path()) && !entry.is_directory();
-    });
+    const auto names = picture_names(root_ / class_name);
     if (names.empty()) {
       throw Error(ErrorKind::input, concat("the class folder ", (root_ / class_name).string(),
                                            " holds no .jpg, .jpeg or .png file: fill or remove it"));
@@ -132,17 +102,7 @@ std::int64_t ImageFolderSource::label(std::int64_t index) const {
   return next - first_of_class_.begin() - 1;
 }
 
-void ImageFolderSource::read(std::int64_t index, StoredImage& into) const {
-  constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 30;
-  const InputFile file(path(index));
-  if (file.size() > kMostBytes) {
-    throw Error(ErrorKind::input, concat("cannot decode ", file.path().string(), ": it has ", file.size(),
-                                         " bytes, more than a picture should; replace or remove the file"));
-  }
-  into.is_file = true;
-  into.file.resize(file.size());
-  file.read_at(0, into.file);
-}
+void ImageFolderSource::read(std::int64_t index, StoredImage& into) const { read_picture(path(index), into); }
 
 std::uint64_t ImageFolderSource::fingerprint() const {
   Digest digest;

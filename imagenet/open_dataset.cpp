@@ -3,6 +3,7 @@
 #include "core/error.hpp"
 #include "core/text.hpp"
 #include "imagenet/cifar10_source.hpp"
+#include "imagenet/flat_folder_source.hpp"
 #include "imagenet/idx_source.hpp"
 #include "imagenet/image_folder_source.hpp"
 #include "imagenet/shard_pattern.hpp"
@@ -68,6 +69,9 @@ std::unique_ptr<ImageSource> open_existing(DatasetKind kind, const std::filesyst
     case DatasetKind::cifar10:
       return std::make_unique<Cifar10Source>(folder, split);
     case DatasetKind::imagefolder:
+      if (split == Split::validation && has_flat_validation(folder)) {
+        return std::make_unique<FlatFolderSource>(folder);
+      }
       return std::make_unique<ImageFolderSource>(folder, split);
     case DatasetKind::webdataset:
       return open_shards_in(folder, split, warn);
