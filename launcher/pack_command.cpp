@@ -9,6 +9,7 @@
 #include "core/choice.hpp"
 #include "core/digest.hpp"
 #include "core/input_file.hpp"
+#include "core/lock_file.hpp"
 #include "core/log.hpp"
 #include "core/text.hpp"
 #include "core/units.hpp"
@@ -86,6 +87,19 @@ void claim_folder(const std::filesystem::path& folder, const std::string& recipe
   write_atomically(file, std::as_bytes(std::span(recipe)));
 }
 
+/// What a packing that was killed left of shards: AtomicFile puts six letters behind their names.
+void remove_unfinished(const std::filesystem::path& folder) {
+  constexpr std::string_view kEnding = ".tar.";
+  constexpr std::size_t kLetters = 6;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    const std::size_t ending = name.rfind(kEnding);
+    if (ending != std::string::npos && name.size() == ending + kEnding.size() + kLetters) {
+      std::filesystem::remove(entry.path());
+    }
+  }
+}
+
 void write_classes(const std::filesystem::path& folder, const ImageFolderSource& source) {
   std::string lines;
   for (const auto& name : source.class_names()) {
@@ -109,11 +123,14 @@ ExitCode pack_folder(PackOptions& options) {
   for (const Split split : options.splits()) {
     sources.push_back(std::make_unique<ImageFolderSource>(options.data, split));
   }
-  claim_folder(options.output, recipe_of(options, sources));
-  write_classes(options.output, *sources.front());
+  const std::filesystem::path folder = options.output;
+  claim_folder(folder, recipe_of(options, sources));
+  const LockFile lock(folder / "lock", concat("the folder of shards ", folder.string()), "wait for its end");
+  remove_unfinished(folder);
+  write_classes(folder, *sources.front());
   for (std::size_t i = 0; i < sources.size(); ++i) {
     const std::string name = name_of(options.splits()[i]);
-    const Packed packed = pack(*sources[i], options.output, name, options.config, report);
+    const Packed packed = pack(*sources[i], folder, name, options.config, report);
     const std::string text = concat("split=", name, " shards=", packed.shards, " kept=", packed.kept,
                                     " images=", packed.images, " skipped=", packed.skipped, " size=\"",
                                     format_bytes(static_cast<double>(packed.bytes)), "\"");

@@ -49,7 +49,7 @@ Facts resolved_options(const CLI::App& command) {
 void require_same_options(const CLI::App& command, Communicator& communicator) {
   Facts facts = resolved_options(command);
   for (const char* option :
-       {"--workers", "--data", "--checkpoint", "--weights", "--threads", "--run-dir", "--progress"}) {
+       {"--workers", "--data", "--val-data", "--checkpoint", "--weights", "--threads", "--run-dir", "--progress"}) {
     facts.erase(option);
   }
   require_agreement(communicator, facts);

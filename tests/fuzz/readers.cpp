@@ -23,12 +23,15 @@
 #include "imagenet/cifar10_source.hpp"
 #include "imagenet/decoder.hpp"
 #include "imagenet/idx_source.hpp"
+#include "imagenet/shard_index.hpp"
+#include "imagenet/webdataset_source.hpp"
 #include "launcher/checkpoint.hpp"
 #include "launcher/injected_faults.hpp"
 #include "launcher/resolved_options.hpp"
 #include "launcher/training_state.hpp"
 #include "models/weights.hpp"
 #include "tests/imagenet/dataset_files.hpp"
+#include "tests/imagenet/shard_files.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace slicereduce {
@@ -189,6 +192,7 @@ std::vector<Target> targets(const std::filesystem::path& folder) {
   const dataset_files::Bytes pictures = dataset_files::idx_images(3, 4, 4, dataset_files::Bytes(48, 7));
   put(idx / "t10k-labels-idx1-ubyte", bytes_of(dataset_files::idx_labels({0, 1, 2})));
   const Image picture = dataset_files::noise_image(9, 13, 3, 1);
+  const auto samples = dataset_files::noise_samples(0, 2, 2);
   return {
       {"state dict",
        {archive},
@@ -239,6 +243,18 @@ std::vector<Target> targets(const std::filesystem::path& folder) {
        [decoder = std::make_shared<Decoder>()](const Bytes& bytes) {
          decode_whole_and_in_part(*decoder, bytes);
        }},
+      {"shard",
+       {bytes_of(dataset_files::tar(samples)),
+        bytes_of(dataset_files::tar(samples, dataset_files::TarForm::pax))},
+       [=](const Bytes& bytes) {
+         const auto shard = folder / "train.tar";
+         put(shard, bytes);
+         std::filesystem::remove(folder / "train.idx");
+         (void)WebDatasetSource({shard}).fingerprint();
+       }},
+      {"index",
+       {bytes_of("v1.2 2\ncls 512 1 a.cls jpg 1536 600 a.jpg\njpg 3072 0 b.jpg cls 3584 0 b.cls\n")},
+       [](const Bytes& bytes) { (void)parse_index(text_of(bytes), /*shard_bytes=*/10'000); }},
       {"IDX",
        {bytes_of(pictures), bytes_of(gzip(pictures))},
        [=](const Bytes& bytes) {

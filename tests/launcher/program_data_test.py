@@ -134,6 +134,11 @@ class Packing(ProgramTest):
         options = self.options("--steps", "2", data=shards)
         done = run([*mpirun(2), PROGRAM, *options])
         self.assertEqual(done.returncode, 0, done.stderr)
+        (shards / "train-000001.tar").rename(shards / "train-000001.tar.a1B2c3")  # killed while it wrote
+        (shards / "train-000001.idx").unlink()
+        again = self.pack(str(images), str(shards), "--per-shard", "20")
+        self.assertEqual([line["kept"] for line in again], [3, 4])
+        self.assertFalse((shards / "train-000001.tar.a1B2c3").exists())
         again = self.pack(str(images), str(shards), "--per-shard", "20")
         self.assertEqual([line["kept"] for line in again], [4, 4])
 
