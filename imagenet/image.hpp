@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace slicereduce {
@@ -53,6 +55,10 @@ struct Image {
   std::vector<std::uint8_t> pixels;
 
   [[nodiscard]] Extent extent() const { return {height, width}; }
+  /// Those of `pixels` that are the picture's.
+  [[nodiscard]] std::span<std::uint8_t> values() {
+    return std::span(pixels).first(static_cast<std::size_t>(height * width * channels));
+  }
   /// What `pixels` hold is left open. They never become fewer: those that come back would be set to zero,
   /// picture after picture.
   void resize(Extent extent, std::int64_t new_channels) {

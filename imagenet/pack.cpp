@@ -90,9 +90,7 @@ class Shrinker {
     const Image& whole = decoder_.whole();
     small_.resize(target, whole.channels);
     resampler_.resample({PixelView::of(whole), FractionalBox::whole(whole.extent())}, target,
-                        /*is_mirrored=*/false,
-                        std::span(small_.pixels)
-                            .first(static_cast<std::size_t>(target.height * target.width * whole.channels)));
+                        /*is_mirrored=*/false, small_.values());
     if (const std::string failure = encode_jpeg(small_, config_.quality, file_); !failure.empty()) {
       throw Error(ErrorKind::input, failure);
     }
