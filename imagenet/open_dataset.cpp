@@ -6,12 +6,24 @@
 #include "imagenet/flat_folder_source.hpp"
 #include "imagenet/idx_source.hpp"
 #include "imagenet/image_folder_source.hpp"
+#include "imagenet/picture_files.hpp"
 #include "imagenet/shard_pattern.hpp"
 #include "imagenet/webdataset_source.hpp"
 
 namespace slicereduce {
 
 namespace {
+
+bool has_shards(const std::filesystem::path& folder) {
+  return !shards_in(folder, Split::train).empty() || !shards_in(folder, Split::validation).empty();
+}
+
+bool has_class_folders(const std::filesystem::path& folder) {
+  const auto has = [&folder](const char* split) {
+    return std::filesystem::is_directory(folder / split) && !folder_names(folder / split).empty();
+  };
+  return has("train") || has("val") || has("test");
+}
 
 DatasetKind recognize(const std::filesystem::path& folder) {
   if (is_idx_folder(folder)) {
@@ -21,7 +33,13 @@ DatasetKind recognize(const std::filesystem::path& folder) {
     return DatasetKind::cifar10;
   }
   // Before the image folder, whose train/ the shards may lie in.
-  if (!shards_in(folder, Split::train).empty() || !shards_in(folder, Split::validation).empty()) {
+  if (has_shards(folder)) {
+    if (has_class_folders(folder)) {
+      throw Error(ErrorKind::input,
+                  concat(folder.string(),
+                         " holds tar files, and class folders in train/, val/ or test/: say "
+                         "which to take (--dataset webdataset or imagefolder)"));
+    }
     return DatasetKind::webdataset;
   }
   if (is_image_folder(folder)) {

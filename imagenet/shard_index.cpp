@@ -196,6 +196,9 @@ StoredSample parse_sample(Words words, bool has_paths, std::uint64_t shard_bytes
     if (has_paths && words.next().empty()) {
       words.refuse("a path is missing");
     }
+    if (offset % kBlock != 0) {
+      words.refuse(concat("offset ", offset, " is no multiple of ", kBlock));
+    }
     if (bytes > shard_bytes || offset > shard_bytes - bytes) {
       words.refuse(concat(bytes, " bytes at ", offset, " are not within the shard's ", shard_bytes));
     }
@@ -293,9 +296,9 @@ std::vector<StoredSample> parse_index(std::string_view text, std::uint64_t shard
   return index;
 }
 
-std::string path_before(const InputFile& shard, std::uint64_t offset) {
+std::optional<MemberHeader> header_before(const InputFile& shard, std::uint64_t offset) {
   if (offset < kBlock || offset > shard.size()) {
-    return "";
+    return std::nullopt;
   }
   std::array<std::byte, kBlock> header{};
   shard.read_at(offset - kBlock, header);
@@ -307,9 +310,9 @@ std::string path_before(const InputFile& shard, std::uint64_t offset) {
   archive_entry* entry = nullptr;
   if (archive_read_open_memory(handle.get(), header.data(), header.size()) != ARCHIVE_OK ||
       archive_read_next_header(handle.get(), &entry) < ARCHIVE_WARN) {
-    return "";
+    return std::nullopt;
   }
-  return path_of(entry);
+  return MemberHeader{path_of(entry), static_cast<std::uint64_t>(archive_entry_size(entry))};
 }
 
 }  // namespace slicereduce

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -40,7 +41,12 @@ struct MemberName {
 /// that is damaged, leads out of the shard, or a sample has not one of each.
 [[nodiscard]] std::vector<StoredSample> parse_index(std::string_view text, std::uint64_t shard_bytes);
 
-/// The path that the tar header before `offset` gives to what is there; empty where there is none.
-[[nodiscard]] std::string path_before(const InputFile& shard, std::uint64_t offset);
+/// A file of a shard, as the tar header before it has it.
+struct MemberHeader {
+  std::string path;
+  std::uint64_t bytes = 0;
+};
+/// Of what is at `offset`; nothing where no header lies before it.
+[[nodiscard]] std::optional<MemberHeader> header_before(const InputFile& shard, std::uint64_t offset);
 
 }  // namespace slicereduce

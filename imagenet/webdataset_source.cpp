@@ -65,10 +65,12 @@ std::string index_text(const InputFile& shard, const std::filesystem::path& path
   return make_index(shard);
 }
 
-void check_first(const InputFile& shard, const StoredSample& sample) {
-  const std::string path = path_before(shard, sample.image_offset);
-  if (path.empty()) {
-    throw Error(ErrorKind::input, "it does not fit its shard: no file begins where it says that one does");
+/// A shard may have been written again since its index was made.
+void check_picture(const InputFile& shard, const StoredSample& sample) {
+  const auto header = header_before(shard, sample.image_offset);
+  if (!header || header->bytes != sample.image_bytes) {
+    throw Error(ErrorKind::input, concat("it does not fit its shard, which has no file of ",
+                                         sample.image_bytes, " bytes at ", sample.image_offset));
   }
 }
 
@@ -79,8 +81,8 @@ std::vector<StoredSample> open_index(const InputFile& shard, const WebDatasetSou
   std::vector<StoredSample> samples;
   try {
     samples = parse_index(text, shard.size());
-    check_first(shard, samples.front());
-    check_first(shard, samples.back());
+    check_picture(shard, samples.front());
+    check_picture(shard, samples.back());
   } catch (const Error& failure) {
     throw Error(failure.kind(), is_stored ? concat("the index ", path.string(), ": ", failure.what(),
                                                    "; remove it to have it made anew")
@@ -131,7 +133,7 @@ WebDatasetSource::WebDatasetSource(const std::vector<std::filesystem::path>& sha
   for (const auto& shard : shards) {
     shards_.emplace_back(shard);
   }
-  std::vector<std::vector<StoredSample>> indices(shards.size());
+  samples_.resize(shards.size());
   std::mutex one_warning;
   const Warn warn_in_turn = [&](const std::string& what) {
     const std::lock_guard lock(one_warning);
@@ -140,15 +142,10 @@ WebDatasetSource::WebDatasetSource(const std::vector<std::filesystem::path>& sha
     }
   };
   in_parallel(shards.size(), kThreads,
-              [&](std::size_t shard) { indices[shard] = open_index(shards_[shard], warn_in_turn); });
+              [&](std::size_t shard) { samples_[shard] = open_index(shards_[shard], warn_in_turn); });
   first_of_shard_.push_back(0);
-  for (const auto& index : indices) {
+  for (const auto& index : samples_) {
     first_of_shard_.push_back(first_of_shard_.back() + static_cast<std::int64_t>(index.size()));
-  }
-  samples_.reserve(static_cast<std::size_t>(first_of_shard_.back()));
-  for (auto& index : indices) {
-    samples_.insert(samples_.end(), index.begin(), index.end());
-    index = {};
   }
   const std::int64_t listed = listed_classes(shards.front().parent_path());
   num_classes_ = listed > 0 ? listed : count_classes();
@@ -167,7 +164,8 @@ std::int64_t WebDatasetSource::count_classes() const {
 
 const StoredSample& WebDatasetSource::sample(std::int64_t index) const {
   require(index >= 0 && index < size(), "WebDatasetSource: index out of range");
-  return samples_[static_cast<std::size_t>(index)];
+  const std::size_t shard = shard_of(index);
+  return samples_[shard][static_cast<std::size_t>(index - first_of_shard_[shard])];
 }
 
 std::size_t WebDatasetSource::shard_of(std::int64_t index) const {
@@ -187,8 +185,8 @@ std::int64_t WebDatasetSource::stored_label(std::int64_t index) const {
   std::int64_t label = -1;
   const auto [end, problem] = std::from_chars(digits.begin(), digits.end(), label);
   if (problem != std::errc() || end != digits.end() || label < 0 || label >= kMostClasses) {
-    throw Error(ErrorKind::input,
-                concat("the label of ", name(index), " is '", digits, "': expected the number of a class"));
+    throw Error(ErrorKind::input, concat("the label of ", name(index), " is '", printable(digits),
+                                         "': expected the number of a class"));
   }
   return label;
 }
@@ -210,7 +208,9 @@ void WebDatasetSource::read(std::int64_t index, StoredImage& into) const {
 
 std::string WebDatasetSource::name(std::int64_t index) const {
   const InputFile& shard = shards_[shard_of(index)];
-  return concat(path_before(shard, sample(index).image_offset), " in ", shard.path().string());
+  const auto header = header_before(shard, sample(index).image_offset);
+  return concat(header ? header->path : concat("the picture at ", sample(index).image_offset), " in ",
+                shard.path().string());
 }
 
 std::uint64_t WebDatasetSource::fingerprint() const {
@@ -220,7 +220,10 @@ std::uint64_t WebDatasetSource::fingerprint() const {
     const std::array<std::uint64_t, 1> bytes{shard.size()};
     digest.add_text(shard.path().filename().string()).add_values(std::span<const std::uint64_t>(bytes));
   }
-  return digest.add_values(std::span<const StoredSample>(samples_)).value();
+  for (const auto& index : samples_) {
+    digest.add_values(std::span<const StoredSample>(index));
+  }
+  return digest.value();
 }
 
 }  // namespace slicereduce

@@ -30,7 +30,7 @@ class WebDatasetSource : public ImageSource {
   /// are read, to know the greatest. Throws Error(input) naming the file that is missing or damaged.
   explicit WebDatasetSource(const std::vector<std::filesystem::path>& shards, const Warn& warn = {});
 
-  [[nodiscard]] std::int64_t size() const override { return static_cast<std::int64_t>(samples_.size()); }
+  [[nodiscard]] std::int64_t size() const override { return first_of_shard_.back(); }
   [[nodiscard]] std::int64_t num_classes() const override { return num_classes_; }
   [[nodiscard]] std::int64_t channels() const override { return 3; }
   /// Read from the shard. Throws Error(input) where it is no label.
@@ -47,8 +47,8 @@ class WebDatasetSource : public ImageSource {
   [[nodiscard]] std::int64_t count_classes() const;
 
   std::vector<InputFile> shards_;
-  std::vector<std::int64_t> first_of_shard_;  // an index for each shard, and the end
-  std::vector<StoredSample> samples_;
+  std::vector<std::int64_t> first_of_shard_;        // an index for each shard, and the end
+  std::vector<std::vector<StoredSample>> samples_;  // of each shard
   std::int64_t num_classes_ = 0;
   std::optional<Extent> fixed_extent_;
 };

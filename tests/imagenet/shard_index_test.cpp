@@ -85,7 +85,8 @@ TEST_F(ShardIndexTest, SaysWhereEachFileIsInAllFormsOfTar) {
       EXPECT_EQ(at(samples[i].image_offset, samples[i].image_bytes), members[3 * i + 1].bytes);
       EXPECT_EQ(at(samples[i].label_offset, samples[i].label_bytes), members[3 * i + 3].bytes);
     }
-    EXPECT_EQ(path_before(shard(bytes), samples[1].image_offset), "k1.jpg");
+    EXPECT_EQ(header_before(shard(bytes), samples[1].image_offset)->path, "k1.jpg");
+    EXPECT_FALSE(header_before(shard(bytes), samples[1].image_offset + 512));
   }
 }
 
@@ -185,9 +186,10 @@ TEST(ShardIndex, WhatIsNoIndexIsRefusedByLine) {
   refuses("v1.2 1\njpg x 1 a.jpg cls 0 1 a.cls\n", "line 2: 'x' is no number");
   refuses("v1.2 1\njpg -1 1 a.jpg cls 0 1 a.cls\n", "line 2: '-1' is no number");
   refuses("v1.2 1\njpg 0 10001 a.jpg cls 0 1 a.cls\n", "line 2: 10001 bytes at 0");
-  refuses("v1.2 1\njpg 9999 2 a.jpg cls 0 1 a.cls\n", "line 2: 2 bytes at 9999");
-  refuses("v1.2 1\njpg 18446744073709551615 2 a.jpg cls 0 1 a.cls\n",
-          "line 2: 2 bytes at 18446744073709551615");
+  refuses("v1.2 1\njpg 9728 300 a.jpg cls 0 1 a.cls\n", "line 2: 300 bytes at 9728");
+  refuses("v1.2 1\njpg 18446744073709551104 600 a.jpg cls 0 1 a.cls\n",
+          "line 2: 600 bytes at 18446744073709551104");
+  refuses("v1.2 1\njpg 513 2 a.jpg cls 0 1 a.cls\n", "line 2: offset 513 is no multiple of 512");
   refuses("v1.2 1\njpg 0 1 a.jpg cls 0 1\n", "line 2: a path is missing");
   refuses("v1.2 1\njpg 0 1 a.jpg\n", "line 2: expected a picture");
 }

@@ -91,6 +91,8 @@ TEST_F(WebDatasetSourceTest, IsFoundByNameOrFolderOrPattern) {
   EXPECT_EQ(open("train-2.tar", Split::train), 12);
   expect_input_error([&] { (void)open("train-{0..3}.tar", Split::train); }, "train-3.tar");
   expect_input_error([&] { (void)open("val", Split::train); }, "no dataset was recognized");
+  write("train/cat/1.png", png(noise_image(70, 80, 3, 1)));
+  expect_input_error([&] { (void)open("", Split::train); }, "say which to take");
 }
 
 TEST_F(WebDatasetSourceTest, ClassesAreThoseOfTheListWhereThereIsOne) {
@@ -124,9 +126,9 @@ TEST_F(WebDatasetSourceTest, AnIndexThatDoesNotFitIsNamedAndMayBeRemoved) {
   write("train-0.tar", tar({}));
   expect_refusal("train-0.idx: line ");
   write("train-0.tar", tar(noise_samples(0, 10, 7)));
-  write("train-1.idx", bytes_of("v1.2 1\njpg 700 1 a.jpg cls 0 1 a.cls\n"));
+  write("train-1.idx", bytes_of("v1.2 1\njpg 1024 1 a.jpg cls 0 1 a.cls\n"));
   expect_refusal("train-1.idx: it does not fit its shard");
-  write("train-1.idx", bytes_of("v1.2 1\njpg 1 9999999 a.jpg cls 0 1 a.cls\n"));
+  write("train-1.idx", bytes_of("v1.2 1\njpg 512 9999999 a.jpg cls 0 1 a.cls\n"));
   expect_refusal("remove it to have it made anew");
   std::filesystem::remove(folder_.path() / "train-1.idx");
   EXPECT_EQ(WebDatasetSource(shards()).size(), 31);

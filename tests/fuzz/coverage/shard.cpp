@@ -12,7 +12,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t cou
     for (const StoredSample& sample : parse_index(make_index(shard), shard.size())) {
       std::vector<std::byte> picture(sample.image_bytes);
       shard.read_at(sample.image_offset, picture);
-      (void)path_before(shard, sample.image_offset);
+      (void)header_before(shard, sample.image_offset);
     }
   });
 }
