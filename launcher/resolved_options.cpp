@@ -48,8 +48,8 @@ Facts resolved_options(const CLI::App& command) {
 
 void require_same_options(const CLI::App& command, Communicator& communicator) {
   Facts facts = resolved_options(command);
-  for (const char* option :
-       {"--workers", "--data", "--val-data", "--checkpoint", "--weights", "--threads", "--run-dir", "--progress"}) {
+  for (const char* option : {"--workers", "--data", "--val-data", "--checkpoint", "--weights", "--threads",
+                             "--run-dir", "--progress"}) {
     facts.erase(option);
   }
   require_agreement(communicator, facts);
