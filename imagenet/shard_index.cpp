@@ -235,8 +235,7 @@ MemberName split_member_name(std::string_view path) {
 }
 
 std::filesystem::path index_path(const std::filesystem::path& shard) {
-  const std::string name = shard.filename().string();
-  return shard.parent_path() / concat(name.substr(0, name.find('.', 1)), ".idx");
+  return std::filesystem::path(shard).replace_extension(".idx");
 }
 
 std::string make_index(const InputFile& shard) {

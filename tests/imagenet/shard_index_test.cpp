@@ -57,9 +57,9 @@ TEST(ShardIndex, KeysEndAtTheFirstDotOfTheFilesName) {
   EXPECT_EQ(parts(""), "|");
 }
 
-TEST(ShardIndex, LiesWhereWds2idxPutsIt) {
+TEST(ShardIndex, LiesBesideItsShard) {
   EXPECT_EQ(index_path("/x/train-0000.tar"), "/x/train-0000.idx");
-  EXPECT_EQ(index_path("a.b/train.more.tar"), "a.b/train.idx");
+  EXPECT_EQ(index_path("a.b/train.more.tar"), "a.b/train.more.idx");
 }
 
 TEST_F(ShardIndexTest, SaysWhereEachFileIsInAllFormsOfTar) {
