@@ -68,11 +68,6 @@ std::unique_ptr<ImageSource> open_shards_in(const std::filesystem::path& folder,
   return std::make_unique<WebDatasetSource>(shards, warn);
 }
 
-/// Whether shards are named themselves, not a folder that has them.
-bool names_shards(const std::filesystem::path& path) {
-  return path.string().find('{') != std::string::npos || path.extension() == ".tar";
-}
-
 std::unique_ptr<ImageSource> open_named_shards(const std::filesystem::path& pattern, const Warn& warn) {
   const auto names = expand_braces(pattern.string());
   return std::make_unique<WebDatasetSource>(std::vector<std::filesystem::path>(names.begin(), names.end()),
@@ -101,11 +96,16 @@ std::unique_ptr<ImageSource> open_existing(DatasetKind kind, const std::filesyst
 
 }  // namespace
 
+bool names_shards(const std::filesystem::path& path) {
+  std::error_code problem;
+  return (path.string().find('{') != std::string::npos || path.extension() == ".tar") &&
+         !std::filesystem::is_directory(path, problem);
+}
+
 std::unique_ptr<ImageSource> open_dataset(DatasetKind kind, const std::filesystem::path& folder, Split split,
                                           const Warn& warn) {
   std::error_code problem;
-  if ((kind == DatasetKind::automatic || kind == DatasetKind::webdataset) && names_shards(folder) &&
-      !std::filesystem::is_directory(folder, problem)) {
+  if ((kind == DatasetKind::automatic || kind == DatasetKind::webdataset) && names_shards(folder)) {
     return open_named_shards(folder, warn);
   }
   if (!std::filesystem::is_directory(folder, problem)) {

@@ -17,6 +17,9 @@ enum class DatasetKind {
   webdataset,   ///< tar shards: train*.tar and val*.tar, or in train/ and val/
 };
 
+/// Whether `path` is of shards themselves, not a folder that has them: such shards are of no split.
+[[nodiscard]] bool names_shards(const std::filesystem::path& path);
+
 /// Opens a split of the dataset in the folder `path`; or shards that a file name or a pattern of names with
 /// braces stands for (see expand_braces), whatever the split. `warn` is told of what goes wrong without harm.
 /// Throws Error(input) that says which files were looked for, or which one is damaged.

@@ -54,6 +54,11 @@ SplitData SplitData::open(const std::string& data, const std::string& dataset, S
 
 TrainingData TrainingData::open(const std::string& data, const std::string& validation_data,
                                 const std::string& dataset, std::int64_t image_size, const Log& log) {
+  if (validation_data.empty() && names_shards(data)) {
+    throw Error(ErrorKind::usage, concat("--data ", data,
+                                         " names shards of one set: expected those of the validation set "
+                                         "beside it (--val-data)"));
+  }
   SplitData train = SplitData::open(data, dataset, Split::train, image_size, log);
   SplitData validation = SplitData::open(validation_data.empty() ? data : validation_data, dataset,
                                          Split::validation, image_size, log);

@@ -106,6 +106,8 @@ class Shards(ProgramTest):
         shard = images / "shards" / "train-000.tar"
         only_train = ("train", "--data", str(images / "shards"))
         self.refused(*only_train, "--run-dir", str(self.run_dir), says="no val*.tar in")
+        named = ("train", "--data", str(shard), "--run-dir", str(self.run_dir))
+        self.refused(*named, says="names shards of one set")
         (images / "shards" / "classes.txt").write_text("cat\ndog\nfish\n")
         both = ("--val-data", str(images))
         self.refused(*only_train, *both, "--run-dir", str(self.run_dir), says="3 classes and 3 channels")
