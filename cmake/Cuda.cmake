@@ -1,7 +1,8 @@
 # slicereduce::cuda, for programs that compute on CUDA devices, and SLICEREDUCE_HAS_CUDA.
 #
 # The libraries never need it: they call LibTorch's operations on whatever device their tensors are, and a
-# program brings the devices that it links. SLICEREDUCE_CUDA=AUTO takes CUDA where nvcc is found and LibTorch
+# program brings the devices that it links. Kernels of ours need the CUDA runtime alone, which LibTorch's builds for
+# CUDA load in any case. SLICEREDUCE_CUDA=AUTO takes CUDA where nvcc is found and LibTorch
 # is a build for CUDA that links here; ON makes anything else an error; OFF leaves it out.
 include_guard(GLOBAL)
 
@@ -24,6 +25,11 @@ function(slicereduce_check_cuda out)
   endif()
   if(NOT EXISTS "${SLICEREDUCE_TORCH_ROOT}/lib/libtorch_cuda.so")
     set(${out} "LibTorch in ${SLICEREDUCE_TORCH_ROOT} is a build for the CPU only" PARENT_SCOPE)
+    return()
+  endif()
+  if(NOT SLICEREDUCE_CUDART MATCHES "\\.so\\.${CUDAToolkit_VERSION_MAJOR}$")
+    set(${out} "nvcc is of CUDA ${CUDAToolkit_VERSION_MAJOR}, but the CUDA runtime of LibTorch is '${SLICEREDUCE_CUDART}': name a toolkit of that version with -DCUDAToolkit_ROOT"
+      PARENT_SCOPE)
     return()
   endif()
   include(CheckCXXSourceCompiles)
@@ -55,6 +61,48 @@ else()
     message(FATAL_ERROR "SLICEREDUCE_CUDA=ON, but ${obstacle}")
   else()
     message(STATUS "CUDA: off (${obstacle})")
+  endif()
+endif()
+
+if(SLICEREDUCE_HAS_CUDA)
+  # Compiled for the generations that this nvcc knows, of those that are used for training; newer ones than all of
+  # them compile the last one's PTX when a program starts.
+  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+    execute_process(COMMAND "${CUDAToolkit_NVCC_EXECUTABLE}" --list-gpu-arch OUTPUT_VARIABLE known)
+    foreach(generation 80 90 100 120)
+      if(known MATCHES "compute_${generation}\n")
+        list(APPEND CMAKE_CUDA_ARCHITECTURES ${generation}-real)
+        set(last ${generation})
+      endif()
+    endforeach()
+    list(APPEND CMAKE_CUDA_ARCHITECTURES ${last}-virtual)
+  endif()
+  set(CMAKE_CUDA_COMPILER "${CUDAToolkit_NVCC_EXECUTABLE}")
+  if(CMAKE_CXX_COMPILER_LAUNCHER AND NOT CMAKE_CUDA_COMPILER_LAUNCHER)
+    set(CMAKE_CUDA_COMPILER_LAUNCHER "${CMAKE_CXX_COMPILER_LAUNCHER}")
+  endif()
+  enable_language(CUDA)
+  set(CMAKE_CUDA_STANDARD 17)  # CMake 3.25 knows no later one for nvcc
+  set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+  set(CMAKE_CUDA_RUNTIME_LIBRARY None)  # but slicereduce::cudart; nvcc would link its toolkit's
+endif()
+
+# slicereduce::nccl and SLICEREDUCE_HAS_NCCL: the NCCL that LibTorch loads, or where it has none of its own, the
+# system's.
+set(SLICEREDUCE_HAS_NCCL OFF)
+if(SLICEREDUCE_HAS_CUDA)
+  set(wheel "${SLICEREDUCE_TORCH_ROOT}/../nvidia/nccl")
+  find_path(NCCL_INCLUDE_DIR nccl.h HINTS "${wheel}/include" PATHS ${CUDAToolkit_INCLUDE_DIRS})
+  find_library(NCCL_LIBRARY NAMES libnccl.so.2 nccl HINTS "${wheel}/lib" PATHS "${CUDAToolkit_LIBRARY_DIR}")
+  if(NCCL_INCLUDE_DIR AND NCCL_LIBRARY)
+    set(SLICEREDUCE_HAS_NCCL ON)
+    add_library(slicereduce_nccl INTERFACE)
+    add_library(slicereduce::nccl ALIAS slicereduce_nccl)
+    target_include_directories(slicereduce_nccl SYSTEM INTERFACE "${NCCL_INCLUDE_DIR}" ${CUDAToolkit_INCLUDE_DIRS})
+    target_link_libraries(slicereduce_nccl INTERFACE "${NCCL_LIBRARY}")
+    message(STATUS "NCCL: on (${NCCL_LIBRARY})")
+  else()
+    message(STATUS "NCCL: off (nccl.h or libnccl.so.2 was not found: several workers reduce in host memory)")
   endif()
 endif()
 

@@ -4,7 +4,8 @@
 # toolkit is absent, and it links libtorch_cuda into programs that only need the CPU.
 #
 # In:  CMAKE_PREFIX_PATH (a LibTorch of the user's own, either its root or its share/cmake), then ${repo}/.venv
-# Out: slicereduce::libtorch, and SLICEREDUCE_TORCH_ROOT. Imported targets belong to a folder, so this may be included
+# Out: slicereduce::libtorch, and SLICEREDUCE_TORCH_ROOT; of a build for CUDA also slicereduce::cudart, the CUDA runtime
+# that it loads, and SLICEREDUCE_CUDART, its file. Imported targets belong to a folder, so this may be included
 # by several.
 
 function(slicereduce_find_libtorch out)
@@ -42,4 +43,16 @@ if(NOT TARGET slicereduce::libtorch)
     INTERFACE_INCLUDE_DIRECTORIES
       "${SLICEREDUCE_TORCH_ROOT}/include;${SLICEREDUCE_TORCH_ROOT}/include/torch/csrc/api/include"
     INTERFACE_LINK_LIBRARIES slicereduce::c10)
+endif()
+
+if(NOT TARGET slicereduce::cudart)
+  # In the packages beside a wheel, or in LibTorch's own folder.
+  file(GLOB SLICEREDUCE_CUDART
+    "${SLICEREDUCE_TORCH_ROOT}/../nvidia/*/lib/libcudart.so.*" "${SLICEREDUCE_TORCH_ROOT}/lib/libcudart*.so.*")
+  if(SLICEREDUCE_CUDART)
+    list(GET SLICEREDUCE_CUDART 0 SLICEREDUCE_CUDART)
+    get_filename_component(SLICEREDUCE_CUDART "${SLICEREDUCE_CUDART}" ABSOLUTE)
+    add_library(slicereduce::cudart SHARED IMPORTED)
+    set_target_properties(slicereduce::cudart PROPERTIES IMPORTED_LOCATION "${SLICEREDUCE_CUDART}")
+  endif()
 endif()

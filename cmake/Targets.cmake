@@ -1,9 +1,16 @@
 # One library a folder: slicereduce_folder(NAME SOURCES ... LIGHT ... USES targets...) makes slicereduce::NAME.
 # LIGHT are sources that hardly need LibTorch's headers. They go without the precompiled one: it takes GCC 3 s to
-# come to its end, whatever follows.
+# come to its end, whatever follows. KERNELS names NAME.cu, for nvcc, and no_NAME.cpp, for where it is missing.
 function(slicereduce_folder name)
-  cmake_parse_arguments(arg "" "" "SOURCES;LIGHT;USES;PRIVATELY" ${ARGN})
+  cmake_parse_arguments(arg "" "" "SOURCES;LIGHT;KERNELS;USES;PRIVATELY" ${ARGN})
   set(target slicereduce_${name})
+  foreach(kernels ${arg_KERNELS})
+    if(SLICEREDUCE_HAS_CUDA)
+      list(APPEND arg_SOURCES ${kernels}.cu)
+    else()
+      list(APPEND arg_LIGHT no_${kernels}.cpp)
+    endif()
+  endforeach()
   add_library(${target} STATIC ${arg_SOURCES} ${arg_LIGHT})
   set_source_files_properties(${arg_LIGHT} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
   add_library(slicereduce::${name} ALIAS ${target})
@@ -14,6 +21,9 @@ function(slicereduce_folder name)
   target_compile_features(${target} PUBLIC cxx_std_20)  # for projects that use the installed package
   set_target_properties(${target} PROPERTIES EXPORT_NAME ${name})
   slicereduce_precompile(${target})
+  if(arg_KERNELS AND SLICEREDUCE_HAS_CUDA)
+    target_link_libraries(${target} PRIVATE slicereduce::cudart)
+  endif()
   install(TARGETS ${target} EXPORT slicereduce ARCHIVE DESTINATION lib)
   install(DIRECTORY . DESTINATION include/slicereduce/${name} FILES_MATCHING PATTERN "*.hpp")
 endfunction()

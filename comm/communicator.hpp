@@ -1,5 +1,7 @@
 #pragma once
 
+#include <c10/core/Device.h>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -11,12 +13,18 @@
 
 #include "comm/wire.hpp"
 
+namespace c10 {
+struct Event;
+}
+
 namespace slicereduce {
 
 /// A view of numbers to be reduced in place. bytes.size() is a multiple of wire_size(type).
 struct WireBuffer {
   std::span<std::byte> bytes;
   WireType type = WireType::fp32;
+  /// In a device's memory: when the numbers are there. None: they are.
+  std::shared_ptr<const c10::Event> ready = nullptr;
 };
 
 /// A collective that was started. What it reads and writes must stay until test() has returned true;
@@ -30,16 +38,20 @@ class Pending {
   [[nodiscard]] virtual bool test() = 0;
 };
 
-/// How ranks exchange bytes of host memory. Results are bit-equal on all ranks. What is "Collective" must be
-/// called by every rank, with the same sizes and types and in the same order. The start_ calls form one such
-/// order and the blocking calls another, so one thread may reduce while another one talks; neither half is
-/// for two threads at once.
+/// How ranks exchange bytes: of host memory, but for start_allreduce() where device() is another. Results are
+/// bit-equal on all ranks. What is "Collective" must be called by every rank, with the same sizes and types
+/// and in the same order. The start_ calls form one such order and the blocking calls another, so one thread
+/// may reduce while another one talks; neither half is for two threads at once.
 class Communicator {
  public:
   virtual ~Communicator() = default;
 
   [[nodiscard]] virtual int rank() const noexcept = 0;
   [[nodiscard]] virtual int world_size() const noexcept = 0;
+  /// In whose memory start_allreduce() reduces.
+  [[nodiscard]] virtual c10::Device device() const noexcept { return c10::kCPU; }
+  /// That of the same ranks which reduces in host memory: this one, or one that it is built upon.
+  [[nodiscard]] virtual Communicator& on_host() noexcept { return *this; }
 
   /// Collective. Sums in place over all ranks; 2-byte types round each partial sum to nearest even.
   [[nodiscard]] virtual std::unique_ptr<Pending> start_allreduce(WireBuffer buffer) = 0;

@@ -23,6 +23,8 @@ struct ReducerConfig {
   /// Start a bucket's AllReduce when it is full; off: all of them in the first wait.
   bool overlap = true;
   std::chrono::milliseconds timeout{300'000};
+  /// Where buckets lie: where the communicator reduces, or, for a single rank, anywhere.
+  at::Device device = at::kCPU;
 
   /// Throws Error(usage).
   void validate() const;

@@ -87,6 +87,7 @@ LowRankReducer::LowRankReducer(Communicator& communicator, const ReducerConfig& 
     : config_(validated(config)),
       low_rank_(validated(low_rank)),
       scale_(1.0F / static_cast<float>(communicator.world_size())) {
+  require(config_.device.is_cpu() && communicator.device().is_cpu(), "factors are reduced in host memory");
   if (communicator.world_size() > 1) {
     thread_ = std::make_unique<AllreduceThread>(communicator, config_.timeout);
   }

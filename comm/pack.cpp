@@ -1,6 +1,9 @@
 #include "comm/pack.hpp"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/mul.h>
+#include <ATen/ops/scalar_tensor.h>
+#include <c10/core/GradMode.h>
 
 #include <span>
 
@@ -39,7 +42,7 @@ at::ScalarType scalar_type(WireType type) {
 at::Tensor as_it_lies(const at::Tensor& gradient) { return gradient.as_strided({gradient.numel()}, {1}); }
 
 void pack(const at::Tensor& gradient, float scale, const at::Tensor& slot, WireType type) {
-  if (gradient.is_cpu()) {
+  if (gradient.is_cpu() && slot.is_cpu()) {
     pack_from_host(gradient, scale, slot, type);
   } else {
     pack_from_device(gradient, scale, slot);
@@ -69,13 +72,20 @@ void subtract_packed(const at::Tensor& gradient, float scale, WireType type) {
     gradient.zero_();
     return;
   }
-  const at::Tensor sent = at::empty({gradient.numel()}, scalar_type(type));
+  const at::Tensor sent = at::empty({gradient.numel()}, gradient.options().dtype(scalar_type(type)));
   pack(gradient, scale, sent, type);
-  as_it_lies(gradient).sub_(sent.to(gradient.device()), 1.0 / static_cast<double>(scale));
+  as_it_lies(gradient).sub_(sent, 1.0 / static_cast<double>(scale));
 }
 
 void pack_from_device(const at::Tensor& gradient, float scale, const at::Tensor& slot) {
-  slot.copy_(as_it_lies(gradient).to(at::kFloat).mul(scale).to(slot.scalar_type()));
+  const c10::NoGradGuard no_grad;
+  at::Tensor out = slot;
+  const at::Tensor factor = at::scalar_tensor(scale);
+  if (gradient.device() == slot.device() && gradient.scalar_type() == slot.scalar_type()) {
+    at::mul_out(out, as_it_lies(gradient), factor);  // in fp32, rounded once: one pass
+  } else {
+    out.copy_(as_it_lies(gradient).to(at::kFloat).mul(factor).to(slot.scalar_type()));
+  }
 }
 
 }  // namespace slicereduce

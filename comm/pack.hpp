@@ -13,9 +13,9 @@ namespace slicereduce {
 [[nodiscard]] at::Tensor as_it_lies(const at::Tensor& gradient);
 
 /// Writes `gradient` * `scale` to `slot`, rounded once to its type. `gradient`: float or bfloat16, in any
-/// shape, without gaps or overlaps, taken in the order of its memory; on the CPU, or on another device: then
-/// it is rounded there, and only what goes on the wire crosses to the host. `slot`: 1-D, as many numbers of
-/// `type`, contiguous, in host memory.
+/// shape, without gaps or overlaps, taken in the order of its memory. `slot`: 1-D, as many numbers of `type`,
+/// contiguous. Either in host memory or a device's: it is rounded where the gradient is, and only what goes
+/// on the wire crosses.
 void pack(const at::Tensor& gradient, float scale, const at::Tensor& slot, WireType type);
 
 /// Throws Error(invariant) naming `slot` unless `gradient` is something that pack() takes, of `numel`

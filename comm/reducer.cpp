@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "comm/pack.hpp"
+#include "core/device.hpp"
 #include "core/error.hpp"
 #include "core/text.hpp"
 
@@ -23,6 +24,7 @@ const ReducerConfig& validated(const ReducerConfig& config) {
 Reducer::Reducer(Communicator& communicator, const ReducerConfig& config)
     : config_(validated(config)), scale_(1.0F / static_cast<float>(communicator.world_size())) {
   if (communicator.world_size() > 1) {
+    require(communicator.device() == config_.device, "buckets lie where their communicator does not reduce");
     thread_ = std::make_unique<AllreduceThread>(communicator, config_.timeout);
   }
 }
@@ -62,7 +64,8 @@ void Reducer::lay_out(std::span<const std::int64_t> slot_numels) {
   layout_ = lay_out_buckets(slot_numels, config_.wire, config_.capacity());
   numels_.assign(slot_numels.begin(), slot_numels.end());
   if (!storage_.defined() || storage_.numel() < layout_.storage_numel) {
-    storage_ = at::empty({layout_.storage_numel}, scalar_type(config_.wire));
+    storage_ = at::empty({layout_.storage_numel},
+                         at::TensorOptions(config_.device).dtype(scalar_type(config_.wire)));
   }
 }
 
@@ -95,7 +98,9 @@ void Reducer::submit_full_buckets() {
   for (; next_bucket_ < missing_.size() && missing_[next_bucket_] == 0; ++next_bucket_) {
     const Bucket& bucket = layout_.buckets[next_bucket_];
     if (thread_) {
-      thread_->submit({.bytes = bytes_of(bucket.offset, bucket.numel), .type = config_.wire});
+      thread_->submit({.bytes = bytes_of(bucket.offset, bucket.numel),
+                       .type = config_.wire,
+                       .ready = mark(config_.device)});
     }
   }
 }
@@ -142,11 +147,6 @@ void Reducer::require_all_added() const {
     throw Error(ErrorKind::invariant, concat("gradient of slot ", first - added_.begin(), " of ",
                                              added_.size(), " was not added before wait()"));
   }
-}
-
-std::span<const std::byte> Reducer::reduced(std::size_t slot) const {
-  const SlotPlace& place = layout_.slots.at(slot);
-  return bytes_of(place.offset, place.numel);
 }
 
 Gradient Reducer::mean(std::size_t slot) {

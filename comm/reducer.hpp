@@ -35,17 +35,15 @@ class Reducer final : public GradientReducer {
   /// The same for vectors of so many numbers.
   void begin(std::span<const std::int64_t> slot_numels, std::uint64_t digest, bool wants_stop = false);
 
-  /// Copies `gradient` / world_size into its slot, converted to the wire type, at once; from host memory or a
-  /// device's (buckets are the host's).
+  /// Copies `gradient` / world_size into its slot, converted to the wire type, at once, or next on the
+  /// current stream of a device.
   void add(std::size_t slot, const at::Tensor& gradient) override;
   [[nodiscard]] std::size_t wait_for(std::size_t slot) override;
   [[nodiscard]] std::optional<ReduceTimes> wait() override;
 
   [[nodiscard]] WireType wire() const noexcept { return config_.wire; }
 
-  /// Of a slot that was waited for, until the next begin(): the mean over ranks, in the wire type.
-  [[nodiscard]] std::span<const std::byte> reduced(std::size_t slot) const;
-  /// The same as a tensor; a view of the bucket.
+  /// A view of the bucket, in the wire type, in the memory of the configuration's device.
   [[nodiscard]] Gradient mean(std::size_t slot) override;
 
   /// A 2-byte wire rounds.

@@ -1,6 +1,8 @@
 #include "core/device.hpp"
 
 #include <ATen/Context.h>
+#include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/Event.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <sched.h>
 
@@ -74,6 +76,15 @@ void make_current(at::Device device) {
   }
 }
 
+std::shared_ptr<const c10::Event> mark(at::Device device) {
+  if (device.is_cpu()) {
+    return nullptr;
+  }
+  const auto event = std::make_shared<c10::Event>(device.type());
+  event->record(c10::impl::VirtualGuardImpl(device.type()).getStream(device));
+  return event;
+}
+
 void synchronize(at::Device device) {
   if (!device.is_cpu()) {
     c10::impl::VirtualGuardImpl(device.type()).synchronizeDevice(device.index());
@@ -83,6 +94,17 @@ void synchronize(at::Device device) {
 int default_threads(int cores, int local_world_size) {
   require(local_world_size >= 1, "a machine has no ranks");
   return std::max(1, cores / local_world_size);
+}
+
+std::int64_t peak_device_memory_bytes(at::Device device) {
+  if (device.is_cpu()) {
+    return 0;
+  }
+  constexpr std::size_t kOfAllSizes = 0;
+  return at::getDeviceAllocator(device.type())
+      ->getDeviceStats(device.index())
+      .allocated_bytes.at(kOfAllSizes)
+      .peak;
 }
 
 std::int64_t peak_memory_bytes() {

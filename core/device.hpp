@@ -3,8 +3,13 @@
 #include <c10/core/Device.h>
 
 #include <cstdint>
+#include <memory>
 #include <string_view>
 #include <vector>
+
+namespace c10 {
+struct Event;
+}
 
 namespace slicereduce {
 
@@ -22,6 +27,9 @@ enum class DeviceChoice { automatic, cpu, cuda };
 /// every time where there is a choice.
 void make_current(at::Device device);
 
+/// What the current stream of `device` was given so far, for other streams to wait for; nothing on the CPU.
+[[nodiscard]] std::shared_ptr<const c10::Event> mark(at::Device device);
+
 /// Waits until `device` has done all that it was given; the CPU has.
 void synchronize(at::Device device);
 
@@ -32,6 +40,9 @@ void synchronize(at::Device device);
 /// fair share, at least 1. Whether a launcher has bound each rank to cores of its own or none of them, the
 /// share is the same.
 [[nodiscard]] int default_threads(int cores, int local_world_size);
+
+/// The most memory of `device` that tensors of this process have had at once; 0 for the CPU.
+[[nodiscard]] std::int64_t peak_device_memory_bytes(at::Device device);
 
 /// The most host memory this process has had resident (VmHWM). Throws Error(io) where the kernel doesn't
 /// tell.

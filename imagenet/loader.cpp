@@ -147,7 +147,7 @@ std::shared_ptr<Loader::Pending> Loader::open_next() {
   pending->batch.global_count = planned_.front().global_count;
   planned_.pop_front();
   pending->batch.images = free_images(pending->part.count, pass_.transform.image_size);
-  pending->batch.labels = at::empty({pending->part.count}, at::kLong);
+  pending->batch.labels = at::empty({pending->part.count}, memory_of(at::kLong));
   pending->batch.indices = at::empty({pending->part.count}, at::kLong);
   return pending;
 }
@@ -164,7 +164,11 @@ at::Tensor Loader::free_images(std::int64_t count, std::int64_t side) {
     }
   }
   std::erase_if(images_, is_free);
-  return images_.emplace_back(at::empty(shape, at::kByte));
+  return images_.emplace_back(at::empty(shape, memory_of(at::kByte)));
+}
+
+at::TensorOptions Loader::memory_of(at::ScalarType type) const {
+  return at::TensorOptions(type).pinned_memory(config_.pinned);
 }
 
 std::optional<Batch> Loader::next() {

@@ -45,6 +45,7 @@ struct LoaderConfig {
   int prefetch_batches = 4;  ///< batches that are ready or under way, at most
   std::uint64_t seed = 0;    ///< of the augmentation
   BadImages bad_images = BadImages::error;
+  bool pinned = false;  ///< batches in memory that a CUDA device copies from by itself; needs one
   /// Told why each picture that is skipped is bad, once, by the thread that found it. May be empty.
   std::function<void(const std::string&)> on_bad_image;
 
@@ -54,7 +55,7 @@ struct LoaderConfig {
 
 /// Turns a source into batches, on threads of its own that run ahead by a bounded number of batches. The
 /// batches are a function of source, transform, seed and order: the number of threads changes nothing.
-/// The memory of a batch that nobody holds any more is used again.
+/// The memory of a batch that nobody holds any more is used again: hold it until a device has copied it.
 ///
 /// One thread calls start_*() and next(). Starting again, or destroying the loader, drops what is left.
 class Loader {
@@ -103,6 +104,7 @@ class Loader {
   void open_batches();
   [[nodiscard]] std::shared_ptr<Pending> open_next();
   [[nodiscard]] at::Tensor free_images(std::int64_t count, std::int64_t side);
+  [[nodiscard]] at::TensorOptions memory_of(at::ScalarType type) const;
   void abandon();
   void work(const std::stop_token& stop);
   [[nodiscard]] std::optional<Piece> take_piece();

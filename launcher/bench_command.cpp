@@ -79,8 +79,10 @@ ExitCode bench_step(CLI::App& command, BenchOptions& options, const MpiSession& 
   at::set_num_threads(options.step.threads > 0 ? options.step.threads : session.default_threads());
   const auto timeout = reducer_config(options.network, options.step).timeout;
   options.step.hierarchy = settle_hierarchy(communicator, options.step.hierarchy, timeout).value;
+  const auto on_device = make_device_communicator(communicator, options.step, device);
+  Communicator& reductions = on_device ? *on_device : communicator;
   if (options.training().chooses_mode()) {
-    settle_mode(command, options, device, communicator, log);
+    settle_mode(command, options, device, reductions, log);
   }
   const TimedSteps steps{.network = options.network,
                          .step = options.step,
@@ -88,7 +90,7 @@ ExitCode bench_step(CLI::App& command, BenchOptions& options, const MpiSession& 
                          .classes = options.classes,
                          .warmup = options.warmup,
                          .steps = options.steps};
-  const StepTiming timing = time_steps(steps, device, communicator);
+  const StepTiming timing = time_steps(steps, device, reductions);
   const auto of_slowest = [&](const std::string& name, double q = 0.5) {
     return timing.quantile_of_ranks(name, q, communicator);
   };
@@ -103,6 +105,7 @@ ExitCode bench_step(CLI::App& command, BenchOptions& options, const MpiSession& 
       {"powersgd_rank", options.step.reduce == "powersgd" ? options.step.powersgd_rank : 0},
       {"overlap", options.step.overlap},
       {"bucket_mb", options.step.bucket_mb},
+      {"backend", on_device ? "nccl" : "mpi"},
       {"hierarchy", communicator.has_levels() ? options.step.hierarchy : "off"},
       {"precision", options.step.precision},
       {"wire", options.network.wire},
@@ -123,6 +126,8 @@ ExitCode bench_step(CLI::App& command, BenchOptions& options, const MpiSession& 
   json["wire_bytes"] = timing.wire_bytes;
   json["peak_memory_bytes"] =
       slowest_of_ranks({static_cast<double>(peak_memory_bytes())}, communicator).front();
+  json["peak_device_memory_bytes"] =
+      slowest_of_ranks({static_cast<double>(peak_device_memory_bytes(device))}, communicator).front();
   if (session.rank() == 0) {
     std::cout << (options.json ? json.dump() : json.dump(2)) << std::endl;
   }

@@ -119,6 +119,10 @@ void add_step_options(CLI::App& app, StepOptions& o) {
   app.add_option("--device", o.device, "auto|cpu|cuda")->group(kGroup);
   add_reduction_options(app, o);
   app.add_option("--overlap", o.overlap, "on: reduce during backward; off: after it")->group(kGroup);
+  app.add_option("--backend", o.backend,
+                 "nccl: reduce in the cards' memory; mpi: in the host's; auto: nccl where workers compute on "
+                 "cards and do not send factors")
+      ->group(kGroup);
   add_hierarchy_option(app, o.hierarchy);
   app.add_option("--timeout", o.timeout_s, "Seconds after which a worker that stands still ends the run")
       ->group(kGroup);

@@ -36,8 +36,8 @@ std::optional<Accuracy> evaluate(const Network& network, const Plan& plan, NormS
   const std::int64_t common_batches = size / communicator.world_size() / batch_size;
   std::int64_t batches = 0;
   while (const auto batch = loader.next()) {
-    const at::Tensor pixels = batch->images.to(network.device());
-    const at::Tensor labels = batch->labels.to(network.device());
+    const at::Tensor pixels = batch->images.to(network.device(), /*non_blocking=*/true);
+    const at::Tensor labels = batch->labels.to(network.device(), /*non_blocking=*/true);
     const at::Tensor logits = network.forward(compact, normalize(pixels, view.normalization), statistics,
                                               {.batch_statistics = false});
     const std::int64_t choices = std::min<std::int64_t>(5, logits.size(1));

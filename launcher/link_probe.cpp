@@ -62,7 +62,7 @@ Link measure_link(Communicator& communicator, std::chrono::milliseconds timeout)
   if (ranks < 2) {
     return {};
   }
-  AllreduceThread thread(communicator, timeout);
+  AllreduceThread thread(communicator.on_host(), timeout);
   constexpr int kSmallRepeats = 21;
   constexpr int kLargeRepeats = 3;
   (void)time_allreduce_s(thread, communicator, 4, 1);  // connections are made at the first message

@@ -50,6 +50,7 @@ nlohmann::ordered_json run_summary(const TrainOptions& options, int world_size, 
           {"wall_s", outcome.wall_s},
           {"train_s", outcome.train_s},
           {"peak_memory_bytes", peak_memory_bytes()},
+          {"peak_device_memory_bytes", peak_device_memory_bytes(state.network.device())},
           {"run_dir", options.run_dir},
           {"versions", {{"slicereduce", kVersion}, {"libtorch", TORCH_VERSION}}}};
 }

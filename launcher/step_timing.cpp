@@ -37,7 +37,7 @@ StepTiming time_steps(const TimedSteps& what, at::Device device, Communicator& c
   TrainOptions training{.network = what.network, .step = what.step};
   training.seed = kSeed;
   TrainingState state(training, what.in_channels, what.classes, device);
-  const auto reducer = make_reducer(communicator, what.network, what.step, kSeed);
+  const auto reducer = make_reducer(communicator, what.network, what.step, device, kSeed);
   TrainingStep step(state.network, state.sgd, *reducer, training_step_config(what.step), state.feedback());
   const std::vector<Microbatch> batches = random_batches(what, device);
   StepTiming timing;

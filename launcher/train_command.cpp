@@ -141,9 +141,11 @@ Facts facts_of(const RunRequest& request) {
           {"validation data", to_hex(request.data.validation->fingerprint())}};
 }
 
-/// Collective. Makes of the options, and of what is there to resume, what a run is asked for.
+/// Collective. Makes of the options, and of what is there to resume, what a run is asked for; and where
+/// gradients are reduced by another communicator, `on_device`.
 void settle(CLI::App& command, TrainOptions& options, const MpiSession& session,
-            MpiCommunicator& communicator, const Log& log, RunRequest& request) {
+            MpiCommunicator& communicator, const Log& log, RunRequest& request,
+            std::unique_ptr<Communicator>& on_device) {
   together(communicator, [&] {
     if (!options.chooses_mode()) {
       options.step.settle_reduction(communicator.world_size());
@@ -179,8 +181,12 @@ void settle(CLI::App& command, TrainOptions& options, const MpiSession& session,
   require_agreement(communicator, facts_of(request));
   const ChosenOptions saved = options_to_resume(request.resume, communicator);
   settle_levels(command, options, saved, request, communicator);
+  on_device = make_device_communicator(communicator, options.step, request.device);
+  if (on_device) {
+    request.notes.emplace_back("backend=nccl");
+  }
   if (options.chooses_mode()) {
-    settle_mode(command, options, saved, request, communicator, log);
+    settle_mode(command, options, saved, request, on_device ? *on_device : communicator, log);
     options.step.settle_reduction(communicator.world_size());  // of a run that is resumed
   }
   request.options = options;
@@ -201,10 +207,11 @@ ExitCode train(CLI::App& command, TrainOptions& options, const MpiSession& sessi
   const std::shared_ptr<Activity> activity = request.activity;
   const auto timeout = parse_timeout(options.step.timeout_s);
   std::optional<MpiCommunicator> background;
+  std::unique_ptr<Communicator> on_device;
   std::optional<Trainer> trainer;
   const auto work = [&] {
     try {
-      settle(command, options, session, communicator, log, request);
+      settle(command, options, session, communicator, log, request, on_device);
       background.emplace(session.world());
       // Who is late is named by the watchdog, which is given the time to.
       background->set_timeout(timeout + kForTheWatchdog);
@@ -212,7 +219,7 @@ ExitCode train(CLI::App& command, TrainOptions& options, const MpiSession& sessi
         log.error(concat("gathering what ranks owe, for a checkpoint: ", why));
         session.abort(static_cast<int>(ExitCode::failed));
       });
-      trainer.emplace(std::move(request), communicator, *background, log);
+      trainer.emplace(std::move(request), on_device ? *on_device : communicator, *background, log);
       const ExitCode code = trainer->run();
       trainer.reset();
       background->close();

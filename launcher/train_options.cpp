@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "comm/low_rank_reducer.hpp"
+#include "comm/nccl_communicator.hpp"
 #include "comm/reducer.hpp"
 #include "comm/wire.hpp"
 #include "core/device.hpp"
@@ -176,6 +177,13 @@ void StepOptions::validate() const {
   LowRankConfig{.rank = powersgd_rank}.validate();
   above_zero(bucket_mb, "bucket_mb", "--bucket-mb");
   one_of(overlap, {"on", "off"}, "--overlap");
+  one_of(backend, {"auto", "nccl", "mpi"}, "--backend");
+  if (backend == "nccl" && reduce == "powersgd") {
+    throw Error(
+        ErrorKind::usage,
+        "--backend nccl --reduce powersgd: factors are made and reduced in host memory; use --backend "
+        "mpi, or --reduce slices");
+  }
   validate_hierarchy(hierarchy);
   (void)parse_timeout(timeout_s);
   between(threads, 0, 4096, "threads", "--threads");
@@ -183,7 +191,7 @@ void StepOptions::validate() const {
 
 void StepOptions::settle_reduction(int world_size) {
   if (reduce == "auto") {
-    reduce = world_size > 1 ? "powersgd" : "slices";
+    reduce = world_size > 1 && backend != "nccl" ? "powersgd" : "slices";
   }
 }
 
@@ -413,13 +421,25 @@ TrainingStepConfig training_step_config(const StepOptions& step) {
           .label_smoothing = step.label_smoothing};
 }
 
+std::unique_ptr<Communicator> make_device_communicator(Communicator& communicator, const StepOptions& step,
+                                                       at::Device device) {
+  const bool serves = has_nccl() && !device.is_cpu() && communicator.world_size() > 1;
+  if (step.backend == "nccl" || (step.backend == "auto" && step.reduce != "powersgd" && serves)) {
+    prefer_reproducible_nccl();
+    return make_nccl_communicator(communicator, {.device = device, .timeout = parse_timeout(step.timeout_s)});
+  }
+  return nullptr;
+}
+
 std::unique_ptr<GradientReducer> make_reducer(Communicator& communicator, const NetworkOptions& network,
-                                              const StepOptions& step, std::uint64_t seed) {
-  const ReducerConfig config = reducer_config(network, step);
+                                              const StepOptions& step, at::Device device,
+                                              std::uint64_t seed) {
+  ReducerConfig config = reducer_config(network, step);
   if (step.reduce == "powersgd") {
     const LowRankConfig low_rank{.rank = step.powersgd_rank, .seed = seed};
-    return std::make_unique<LowRankReducer>(communicator, config, low_rank);
+    return std::make_unique<LowRankReducer>(communicator.on_host(), config, low_rank);
   }
+  config.device = communicator.world_size() == 1 ? device : communicator.device();
   return std::make_unique<Reducer>(communicator, config);
 }
 

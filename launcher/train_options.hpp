@@ -76,6 +76,7 @@ struct StepOptions {
   std::int64_t powersgd_rank = kDefaultPowersgdRank;
   double bucket_mb = 0.25;
   std::string overlap = "on";
+  std::string backend = "auto";
   std::string hierarchy = "auto";
   double timeout_s = 300;
   int threads = 0;  ///< 0: cores per local rank
@@ -156,10 +157,17 @@ struct TrainOptions {
 [[nodiscard]] BucketCapacity bucket_capacity(double bucket_mb);
 /// What the options mean to the parts of a step.
 [[nodiscard]] ReducerConfig reducer_config(const NetworkOptions& network, const StepOptions& step);
+/// Collective. What ranks reduce with that compute on `device`, over `communicator`, which outlives it;
+/// nothing where that is `communicator` itself. Throws Error(usage) where --backend asks for what can't be.
+[[nodiscard]] std::unique_ptr<Communicator> make_device_communicator(Communicator& communicator,
+                                                                     const StepOptions& step,
+                                                                     at::Device device);
 [[nodiscard]] TrainingStepConfig training_step_config(const StepOptions& step);
+/// Of gradients that are computed on `device`.
 [[nodiscard]] std::unique_ptr<GradientReducer> make_reducer(Communicator& communicator,
                                                             const NetworkOptions& network,
-                                                            const StepOptions& step, std::uint64_t seed);
+                                                            const StepOptions& step, at::Device device,
+                                                            std::uint64_t seed);
 /// What each layer of a step costs where the network keeps `network`, or in mode feedback `slices` of its
 /// gradient are sent.
 [[nodiscard]] std::vector<LayerCost> costs_of_step(const Layout& layout, const StepPlans& plans,

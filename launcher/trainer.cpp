@@ -90,14 +90,15 @@ void Trainer::load() {
     owes_evaluation_ = checkpoint.manifest.top1 < 0 && schedule_->ends_epoch(state_->steps_done);
     require_same_steps(checkpoint.manifest);
   }
-  reducer_ = make_reducer(communicator_, options_.network, options_.step, *options_.seed);
+  reducer_ = make_reducer(communicator_, options_.network, options_.step, request_.device, *options_.seed);
   if (!factors.empty()) {
     reducer_->remember(factors);
   }
   TrainingStepConfig config = training_step_config(options_.step);
   config.looks_before_updates = options_.on_nonfinite == "skip";
   step_ = std::make_unique<TrainingStep>(state_->network, state_->sgd, *reducer_, config, state_->feedback());
-  const LoaderConfig loading = loader_config(options_.workers, *options_.seed, options_.bad_images, log_);
+  LoaderConfig loading = loader_config(options_.workers, *options_.seed, options_.bad_images, log_);
+  loading.pinned = request_.device.is_cuda();
   loader_ = std::make_unique<Loader>(*data_.train, data_.transform, loading);
   validation_loader_ = std::make_unique<Loader>(*data_.validation, data_.transform, loading);
   const EvaluationImages images{.training = *loader_,
@@ -271,20 +272,22 @@ Batch Trainer::next_batch(double& waited_ms) {
 
 MicrobatchSource Trainer::microbatches(const Batch& batch) const {
   const auto parts = even_parts(batch.labels.numel(), options_.step.batch_size);
-  return {parts.size(), [this, parts, &batch](std::size_t part) {
-            const auto& [first, size] = parts.at(part);
-            at::Tensor images =
-                normalize(batch.images.narrow(0, first, size).to(request_.device), data_.normalization);
-            if (request_.faults.spoils_images(state_->steps_done + 1)) {
-              images = at::full_like(images, std::numeric_limits<float>::quiet_NaN());
-            }
-            return Microbatch{.images = images,
-                              .labels = batch.labels.narrow(0, first, size).to(request_.device),
-                              .weight = static_cast<double>(size * communicator_.world_size()) /
-                                        static_cast<double>(batch.global_count),
-                              .number = communicator_.rank() +
-                                        communicator_.world_size() * static_cast<std::int64_t>(part)};
-          }};
+  return {
+      parts.size(), [this, parts, &batch](std::size_t part) {
+        const auto& [first, size] = parts.at(part);
+        at::Tensor images =
+            normalize(batch.images.narrow(0, first, size).to(request_.device, /*non_blocking=*/true),
+                      data_.normalization);
+        if (request_.faults.spoils_images(state_->steps_done + 1)) {
+          images = at::full_like(images, std::numeric_limits<float>::quiet_NaN());
+        }
+        return Microbatch{
+            .images = images,
+            .labels = batch.labels.narrow(0, first, size).to(request_.device, /*non_blocking=*/true),
+            .weight = static_cast<double>(size * communicator_.world_size()) /
+                      static_cast<double>(batch.global_count),
+            .number = communicator_.rank() + communicator_.world_size() * static_cast<std::int64_t>(part)};
+      }};
 }
 
 StepResult Trainer::run_step(const StepPlans& plans, const Batch& batch, double lr) {

@@ -2,6 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cross_entropy_loss.h>
+#include <c10/util/Exception.h>
 #include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>
 
@@ -11,6 +12,7 @@
 #include "core/digest.hpp"
 #include "core/error.hpp"
 #include "core/finite.hpp"
+#include "core/text.hpp"
 #include "launcher/stopwatch.hpp"
 #include "sampling/memory_order.hpp"
 
@@ -139,27 +141,43 @@ void TrainingStep::begin_reduction(const StepPlans& plans, bool wants_stop) {
 
 void TrainingStep::compute_gradients(const StepPlans& plans, const MicrobatchSource& batches,
                                      StepResult& result) {
-  constexpr std::uint64_t kMostLayers = 1U << 20;
-  Stopwatch watch(network_.device());
   double loss_sum = 0;
   std::int64_t images = 0;
   for (std::size_t i = 0; i < batches.count; ++i) {
     const Microbatch batch = batches.make(i);
+    const std::int64_t size = batch.labels.numel();
     last_microbatch_ = i + 1 == batches.count;
-    DrawKey key = plans.draws;
-    key.part = kMostLayers * static_cast<std::uint64_t>(batch.number);
-    const at::Tensor logits =
-        network_.forward(compact_, batch.images, network_.statistics(),
-                         {.draws = key, .products = plans.products ? &*plans.products : nullptr});
-    const at::Tensor loss = at::cross_entropy_loss(logits, batch.labels, {}, at::Reduction::Mean,
-                                                   /*ignore_index=*/-100, config_.label_smoothing);
-    loss_sum += loss.item<double>() * static_cast<double>(batch.labels.numel());
-    images += batch.labels.numel();
-    result.times.forward_ms += watch.lap_ms();
-    (batch.weight == 1.0 ? loss : loss * batch.weight).backward();
-    result.times.backward_ms += watch.lap_ms();
+    try {
+      loss_sum += compute_gradient(plans, batch, result.times) * static_cast<double>(size);
+    } catch (const c10::OutOfMemoryError& failure) {
+      throw Error(ErrorKind::usage,
+                  concat("a step with ", size, " images at once does not fit into the memory of ",
+                         network_.device().str(),
+                         ": take a smaller --batch-size, and --accumulate for as large "
+                         "a step, or --precision bf16 (",
+                         failure.what_without_backtrace(), ")"));
+    }
+    images += size;
   }
   result.loss = loss_sum / static_cast<double>(images);
+}
+
+/// Gives the loss.
+double TrainingStep::compute_gradient(const StepPlans& plans, const Microbatch& batch, StepTimes& times) {
+  constexpr std::uint64_t kMostLayers = 1U << 20;
+  Stopwatch watch(network_.device());
+  DrawKey key = plans.draws;
+  key.part = kMostLayers * static_cast<std::uint64_t>(batch.number);
+  const at::Tensor logits =
+      network_.forward(compact_, batch.images, network_.statistics(),
+                       {.draws = key, .products = plans.products ? &*plans.products : nullptr});
+  const at::Tensor loss = at::cross_entropy_loss(logits, batch.labels, {}, at::Reduction::Mean,
+                                                 /*ignore_index=*/-100, config_.label_smoothing);
+  const auto value = loss.item<double>();
+  times.forward_ms += watch.lap_ms();
+  (batch.weight == 1.0 ? loss : loss * batch.weight).backward();
+  times.backward_ms += watch.lap_ms();
+  return value;
 }
 
 void TrainingStep::take_gradient(std::size_t parameter, const at::Tensor& leaf) {

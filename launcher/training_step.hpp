@@ -119,7 +119,8 @@ class TrainingStep {
   /// update. `wants_stop` of any rank reaches all of them with the step.
   /// Nothing is returned, and no weight changed, where ranks came with different plans. The step is then to
   /// be run again with a plan that all share; with feedback its gradients are owed already, and not computed
-  /// twice. After anything thrown, weights may be of both steps: start again from a checkpoint.
+  /// twice. Throws Error(usage) where a device's memory is too small for the step, and what the reducer
+  /// throws. After anything thrown, weights may be of both steps: start again from a checkpoint.
   [[nodiscard]] std::optional<StepResult> run(const StepPlans& plans, const MicrobatchSource& batches,
                                               double lr, bool wants_stop = false);
 
@@ -130,6 +131,7 @@ class TrainingStep {
   void cut_gradients(const StepPlans& plans);
   void begin_reduction(const StepPlans& plans, bool wants_stop);
   void compute_gradients(const StepPlans& plans, const MicrobatchSource& batches, StepResult& result);
+  [[nodiscard]] double compute_gradient(const StepPlans& plans, const Microbatch& batch, StepTimes& times);
   void take_gradient(std::size_t parameter, const at::Tensor& leaf);
   void send(std::size_t parameter, const at::Tensor& gradient);
   [[nodiscard]] std::optional<ReduceTimes> update(const StepPlans& plans, double lr, StepResult& result);

@@ -241,8 +241,8 @@ void Network::gather(const Plan& plan, Precision precision, CompactNetwork& comp
       const auto options = parameter.value.options().dtype(dtype).memory_format(memory_format_of(sizes));
       leaf = at::empty(sizes, options).set_requires_grad(true);
     }
-    gather_slices(parameter, compact.plan, leaf);
   }
+  gather_slices(parameters_, compact.plan, compact.leaves);
 }
 
 at::Tensor Network::forward(const CompactNetwork& compact, const at::Tensor& images,

@@ -142,7 +142,7 @@ void owe(const at::Tensor& owed, const ParameterShape& shape, const PlacedPlan& 
 }
 
 void update(std::span<const SlicedParameter> parameters, std::span<const at::Tensor> momentum,
-            const PlacedPlan& plan, std::span<const Gradient> gradients, const SgdConfig& config, double lr) {
+            const PlacedPlan& plan, std::span<const Gradient> gradients, const SgdRule& rule) {
   const c10::NoGradGuard no_grad;
   struct Group {
     std::vector<at::Tensor> weights;
@@ -153,19 +153,46 @@ void update(std::span<const SlicedParameter> parameters, std::span<const at::Ten
   Group constant;
   for (std::size_t p = 0; p < parameters.size(); ++p) {
     const auto& [shape, value] = parameters[p];
-    Group& group = config.decay_vectors || !shape.vector ? decaying : constant;
+    Group& group = rule.decay_vectors || !shape.vector ? decaying : constant;
     group.weights.push_back(value);
     group.gradients.push_back(indexed::scatter_slices(shape, plan, gradients[p].dense().to(value.device())));
     group.momentum.push_back(momentum[p]);
   }
   const auto step = [&](const Group& group, double weight_decay) {
     if (!group.weights.empty()) {
-      at::_fused_sgd_(group.weights, group.gradients, group.momentum, weight_decay, config.momentum, lr,
-                      /*dampening=*/0, config.nesterov, /*maximize=*/false, /*is_first_step=*/false);
+      at::_fused_sgd_(group.weights, group.gradients, group.momentum, weight_decay, rule.momentum, rule.lr,
+                      /*dampening=*/0, rule.nesterov, /*maximize=*/false, /*is_first_step=*/false);
     }
   };
-  step(decaying, config.weight_decay);
+  step(decaying, rule.weight_decay);
   step(constant, 0);
+}
+
+namespace {
+
+class IndexedPasses final : public WeightPasses {
+ public:
+  explicit IndexedPasses(std::span<const at::Tensor> momentum)
+      : momentum_(momentum.begin(), momentum.end()) {}
+
+  void update(std::size_t first, std::span<const SlicedParameter> cut, const PlacedPlan& plan,
+              std::span<const Gradient> gradients, const SgdRule& rule) override {
+    indexed::update(cut, std::span(momentum_).subspan(first, cut.size()), plan, gradients, rule);
+  }
+  void refresh() override {}  // norms() looks at the weights
+  [[nodiscard]] std::vector<std::vector<float>> norms(std::span<const Site> sites,
+                                                      std::span<const SlicedParameter> cut) const override {
+    return indexed::site_norms(sites, cut);
+  }
+
+ private:
+  std::vector<at::Tensor> momentum_;
+};
+
+}  // namespace
+
+std::unique_ptr<WeightPasses> make_weight_passes(std::span<const at::Tensor> momentum) {
+  return std::make_unique<IndexedPasses>(momentum);
 }
 
 }  // namespace slicereduce::indexed

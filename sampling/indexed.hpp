@@ -2,13 +2,14 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "core/gradient.hpp"
 #include "sampling/placed_plan.hpp"
 #include "sampling/sliced_parameter.hpp"
-#include "sampling/sliced_sgd.hpp"
+#include "sampling/weight_passes.hpp"
 
 /// Slices by PyTorch's own indexing: on any device, in several passes over memory. It serves the devices that
 /// have no kernels of ours, and the CPU's kernels are tested against it. The functions do what those of the
@@ -35,8 +36,11 @@ void gather_slices(const SlicedParameter& parameter, const PlacedPlan& plan, con
 void owe(const at::Tensor& owed, const ParameterShape& shape, const PlacedPlan& plan,
          const at::Tensor& unsent);
 
-/// SlicedSgd::update. Gradients may come from another device.
+/// WeightPasses::update of these parameters. Gradients may come from another device.
 void update(std::span<const SlicedParameter> parameters, std::span<const at::Tensor> momentum,
-            const PlacedPlan& plan, std::span<const Gradient> gradients, const SgdConfig& config, double lr);
+            const PlacedPlan& plan, std::span<const Gradient> gradients, const SgdRule& rule);
+
+/// `momentum`, a tensor a parameter, is shared.
+[[nodiscard]] std::unique_ptr<WeightPasses> make_weight_passes(std::span<const at::Tensor> momentum);
 
 }  // namespace slicereduce::indexed

@@ -15,7 +15,11 @@ at::Tensor on_device(std::span<const T> values, at::Device device) {
   const at::Tensor borrowed =
       at::from_blob(const_cast<T*>(values.data()), {static_cast<std::int64_t>(values.size())},
                     c10::CppTypeToScalarType<T>::value);
-  return borrowed.to(device, /*non_blocking=*/false, /*copy=*/true);
+  if (device.is_cpu()) {
+    return borrowed.clone();
+  }
+  // From pinned memory, which LibTorch keeps until it was read: nobody waits for the device.
+  return borrowed.pin_memory().to(device, /*non_blocking=*/true);
 }
 
 /// The indices of all sets and the factors of all that scale, one after the other.

@@ -12,6 +12,7 @@
 #include <numeric>
 
 #include "core/error.hpp"
+#include "sampling/device_slices.hpp"
 #include "sampling/indexed.hpp"
 #include "sampling/memory_order.hpp"
 
@@ -128,6 +129,19 @@ void gather_slices(const SlicedParameter& parameter, const PlacedPlan& placed, c
     gather_into(parameter, plan, numbers.mutable_data_ptr<at::BFloat16>());
   } else {
     gather_into(parameter, plan, numbers.mutable_data_ptr<float>());
+  }
+}
+
+void gather_slices(std::span<const SlicedParameter> parameters, const PlacedPlan& placed,
+                   std::span<const at::Tensor> leaves) {
+  require(leaves.size() == parameters.size(), "every parameter has a leaf");
+  if (kernels::serve(placed.device())) {
+    return kernels::gather_slices(parameters, placed, leaves);
+  }
+  for (std::size_t p = 0; p < parameters.size(); ++p) {
+    if (!leaves[p].is_alias_of(parameters[p].value)) {
+      gather_slices(parameters[p], placed, leaves[p]);
+    }
   }
 }
 

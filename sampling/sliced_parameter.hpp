@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,9 @@ struct Placement {
 /// Copies the rows and columns that the plan keeps into `leaf` (compact sizes, float or bfloat16, in memory
 /// order), rounding to its type. All on one device.
 void gather_slices(const SlicedParameter& parameter, const PlacedPlan& placed, const at::Tensor& leaf);
+/// The same for all of them; a leaf that shares its parameter's memory stays as it is.
+void gather_slices(std::span<const SlicedParameter> parameters, const PlacedPlan& placed,
+                   std::span<const at::Tensor> leaves);
 
 /// Sets what `plan` leaves out of the columns of `dense`, a matrix or convolution of that shape, to zero. A
 /// vector stays as it is.

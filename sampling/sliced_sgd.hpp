@@ -2,33 +2,24 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "core/gradient.hpp"
-#include "sampling/column_norms.hpp"
 #include "sampling/placed_plan.hpp"
 #include "sampling/sliced_parameter.hpp"
+#include "sampling/weight_passes.hpp"
 
 namespace slicereduce {
-
-struct SgdConfig {
-  double momentum = 0.9;
-  double weight_decay = 1e-4;
-  bool nesterov = false;
-  bool decay_vectors = true;  ///< whether biases and batch norm's weights decay too, as in PyTorch
-
-  /// Throws Error(usage) naming the option, its value and its range.
-  void validate() const;
-};
 
 /// SGD with momentum over dense weights whose gradient exists only in the slices of a plan; it is zero
 /// elsewhere, where weights and momentum decay as ever. With torch.optim.SGD's formula (dampening 0):
 ///
 ///     d = g + weight_decay * w;  m = momentum * m + d;  w -= lr * (nesterov ? d + momentum * m : m)
 ///
-/// On the CPU one pass reads and writes every weight and momentum once, and yields the column norms that the
-/// next plan is drawn from. A step may go parameter by parameter, as gradients arrive.
+/// One pass reads and writes every weight and momentum once, and yields the column norms that the next plan
+/// is drawn from. A step may go parameter by parameter, as gradients arrive.
 class SlicedSgd {
  public:
   /// Momentum starts at zero. `parameters` must outlive it and keep their tensors.
@@ -59,20 +50,11 @@ class SlicedSgd {
   [[nodiscard]] std::span<const at::Tensor> momentum() const { return momentum_; }
 
  private:
-  struct Block;
-  [[nodiscard]] bool on_cpu() const;
-  void update_on_cpu(std::size_t first, std::span<const SlicedParameter> cut, const Plan& plan,
-                     std::span<const Gradient> gradients, double lr);
-  /// `gradient_row(r)` points to compact row r.
-  template <typename GradientRow>
-  void update_block(const Block& block, const GradientRow& gradient_row, double lr);
-  void update_block(const Block& block, double lr);
-
   std::span<SlicedParameter> parameters_;
   std::span<const Site> sites_;
   SgdConfig config_;
   std::vector<at::Tensor> momentum_;
-  std::vector<ColumnSquares> squares_;
+  std::unique_ptr<WeightPasses> passes_;
   std::vector<std::vector<float>> norms_;
 };
 

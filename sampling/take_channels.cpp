@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "core/error.hpp"
+#include "sampling/device_slices.hpp"
 #include "sampling/indexed.hpp"
 
 namespace slicereduce {
@@ -86,7 +87,7 @@ at::Tensor gather(const at::Tensor& x, const PlacedSet& placed) {
   const ChannelSet& set = placed.set;
   require(x.size(1) == set.channels, "activations have another number of channels than their set");
   if (!x.is_cpu()) {
-    return indexed::take(x, placed);
+    return kernels::serve(x.device()) ? kernels::take(x, placed) : indexed::take(x, placed);
   }
   const at::Tensor source = runs_of_channels(x);
   at::Tensor out = empty_with_channels(x, set.size());
@@ -101,7 +102,8 @@ at::Tensor gather(const at::Tensor& x, const PlacedSet& placed) {
 at::Tensor scatter(const at::Tensor& taken, const at::Tensor& passed, const PlacedSet& placed) {
   const ChannelSet& set = placed.set;
   if (!taken.is_cpu()) {
-    return indexed::give_back(taken, passed, placed);
+    return kernels::serve(taken.device()) ? kernels::give_back(taken, passed, placed)
+                                          : indexed::give_back(taken, passed, placed);
   }
   const at::Tensor source = runs_of_channels(taken);
   const at::Tensor base = passed.defined() ? runs_of_channels(passed) : passed;

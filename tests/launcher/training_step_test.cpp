@@ -1,11 +1,13 @@
 #include "launcher/training_step.hpp"
 
 #include <ATen/ATen.h>
+#include <c10/util/Exception.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 
 #include "comm/in_process.hpp"
+#include "tests/support/expect_error.hpp"
 #include "tests/support/in_process_ranks.hpp"
 #include "tests/support/training_contract.hpp"
 
@@ -85,6 +87,17 @@ TEST(TrainingStep, SlotsAreMatricesAsGradientsLieInMemory) {
     }
   }
   EXPECT_GT(convolutions_cut, 10);
+}
+
+TEST(TrainingStep, WhatDoesNotFitIntoADevicesMemorySaysHowManyImagesItWas) {
+  run_ranks(1, [](Communicator& communicator) {
+    testing::Training training({}, communicator);
+    training.recorder.before_adding(
+        [] { TORCH_CHECK_WITH(OutOfMemoryError, false, "tried to allocate 2 GiB"); });
+    testing::expect_error_from(
+        [&] { (void)training.train_one(); }, ErrorKind::usage,
+        "4 images at once does not fit into the memory of cpu: take a smaller --batch-size");
+  });
 }
 
 TEST(TrainingStep, WeightsChangeSlotBySlot) { run_ranks(1, testing::expect_weights_to_change_slot_by_slot); }

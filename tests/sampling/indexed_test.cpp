@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "sampling/column_norms.hpp"
+#include "sampling/sliced_sgd.hpp"
 #include "sampling/take_channels.hpp"
 #include "tests/support/random_parameters.hpp"
 
@@ -74,7 +76,7 @@ TEST(Indexed, UpdatesAsTheKernelsDo) {
           gradients.push_back(at::randn({parameter.shape.compact_numel(plan.plan())}).to(at::kBFloat16));
         }
         sgd.apply(plan, gradients, 0.1);
-        indexed::update(same.parameters, momentum, plan, gradients, config, 0.1);
+        indexed::update(same.parameters, momentum, plan, gradients, {config, 0.1});
       }
       for (std::size_t p = 0; p < momentum.size(); ++p) {
         EXPECT_TRUE(at::allclose(same.parameters[p].value, random.parameters[p].value, 1e-5, 1e-6));

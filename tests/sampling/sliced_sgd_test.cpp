@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.hpp"
+#include "sampling/column_norms.hpp"
 #include "tests/support/random_parameters.hpp"
 
 namespace slicereduce {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <ATen/ops/from_blob.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "comm/communicator.hpp"
+#include "core/device.hpp"
 
 namespace slicereduce::testing {
 
@@ -53,20 +55,44 @@ inline std::vector<float> summed_integers(std::size_t numel, int world_size) {
   return sum;
 }
 
-struct EncodedNumbers {
-  std::vector<std::byte> bytes;
-  WireType type;
-
-  EncodedNumbers(const std::vector<float>& values, WireType wire)
-      : bytes(values.size() * wire_size(wire)), type(wire) {
-    encode(values, 1, bytes, wire);
+/// Numbers as they travel, in the memory of a device.
+class EncodedNumbers {
+ public:
+  EncodedNumbers(const std::vector<float>& values, WireType wire, at::Device device = at::kCPU)
+      : type_(wire) {
+    std::vector<std::byte> encoded(values.size() * wire_size(wire));
+    encode(values, 1, encoded, wire);
+    const auto size = static_cast<std::int64_t>(encoded.size());
+    memory_ = at::from_blob(encoded.data(), {size}, at::kByte)
+                  .to(device, at::kByte, /*non_blocking=*/false, /*copy=*/true);
+    ready_ = mark(device);
   }
-  [[nodiscard]] WireBuffer buffer() { return {.bytes = bytes, .type = type}; }
+  EncodedNumbers(const EncodedNumbers& other)
+      : memory_(other.memory_.clone()), type_(other.type_), ready_(mark(memory_.device())) {}
+  EncodedNumbers(EncodedNumbers&&) noexcept = default;
+  EncodedNumbers& operator=(const EncodedNumbers&) = delete;
+  EncodedNumbers& operator=(EncodedNumbers&&) noexcept = default;
+  ~EncodedNumbers() = default;
+
+  [[nodiscard]] WireBuffer buffer() {
+    auto* first = static_cast<std::byte*>(memory_.mutable_data_ptr());
+    return {.bytes = {first, static_cast<std::size_t>(memory_.numel())}, .type = type_, .ready = ready_};
+  }
+  [[nodiscard]] std::vector<std::byte> bytes() const {
+    const at::Tensor here = memory_.cpu();
+    const auto* first = static_cast<const std::byte*>(here.const_data_ptr());
+    return {first, first + here.numel()};
+  }
   [[nodiscard]] std::vector<float> values() const {
-    std::vector<float> decoded(bytes.size() / wire_size(type));
-    decode(bytes, type, decoded);
+    std::vector<float> decoded(bytes().size() / wire_size(type_));
+    decode(bytes(), type_, decoded);
     return decoded;
   }
+
+ private:
+  at::Tensor memory_;
+  WireType type_;
+  std::shared_ptr<const c10::Event> ready_;
 };
 
 /// 0, fewer numbers than ranks, sizes that no number of ranks divides, and one that is sent in pieces.
@@ -76,7 +102,7 @@ inline constexpr std::array kWireTypes = {WireType::fp32, WireType::bf16, WireTy
 inline void allreduce_sums_integers_exactly(Communicator& communicator) {
   for (const WireType type : kWireTypes) {
     for (const std::size_t numel : kContractSizes) {
-      EncodedNumbers numbers(integers(numel, communicator.rank()), type);
+      EncodedNumbers numbers(integers(numel, communicator.rank()), type, communicator.device());
       finish(*communicator.start_allreduce(numbers.buffer()));
       EXPECT_EQ(numbers.values(), summed_integers(numel, communicator.world_size()))
           << numel << " numbers of " << wire_name(type);
@@ -89,7 +115,8 @@ inline void many_allreduces_are_under_way_at_once(Communicator& communicator) {
   std::vector<EncodedNumbers> numbers;
   numbers.reserve(kAtOnce);
   for (std::size_t i = 0; i < kAtOnce; ++i) {
-    numbers.emplace_back(integers(100 * i + 1, communicator.rank()), kWireTypes.at(i % kWireTypes.size()));
+    numbers.emplace_back(integers(100 * i + 1, communicator.rank()), kWireTypes.at(i % kWireTypes.size()),
+                         communicator.device());
   }
   std::vector<std::unique_ptr<Pending>> pending;
   pending.reserve(numbers.size());
@@ -104,7 +131,7 @@ inline void many_allreduces_are_under_way_at_once(Communicator& communicator) {
 }
 
 inline void a_finished_allreduce_stays_finished(Communicator& communicator) {
-  EncodedNumbers numbers(integers(3, communicator.rank()), WireType::fp32);
+  EncodedNumbers numbers(integers(3, communicator.rank()), WireType::fp32, communicator.device());
   const auto pending = communicator.start_allreduce(numbers.buffer());
   finish(*pending);
   EXPECT_TRUE(pending->test());
@@ -118,12 +145,13 @@ inline void rounded_sums_are_bit_equal_on_all_ranks(Communicator& communicator) 
     for (std::size_t i = 0; i < values.size(); ++i) {
       values[i] = 1.0F / static_cast<float>(i * 31 + static_cast<std::size_t>(communicator.rank()) * 17 + 3);
     }
-    EncodedNumbers numbers(values, type);
+    EncodedNumbers numbers(values, type, communicator.device());
     finish(*communicator.start_allreduce(numbers.buffer()));
-    const auto all = communicator.allgather(numbers.bytes);
-    for (std::size_t offset = 0; offset < all.size(); offset += numbers.bytes.size()) {
-      EXPECT_TRUE(std::ranges::equal(numbers.bytes, std::span(all).subspan(offset, numbers.bytes.size())))
-          << wire_name(type) << ", rank " << offset / numbers.bytes.size();
+    const auto own = numbers.bytes();
+    const auto all = communicator.allgather(own);
+    for (std::size_t offset = 0; offset < all.size(); offset += own.size()) {
+      EXPECT_TRUE(std::ranges::equal(own, std::span(all).subspan(offset, own.size())))
+          << wire_name(type) << ", rank " << offset / own.size();
     }
   }
 }
@@ -188,7 +216,7 @@ inline void allreduce_sum_sums_doubles(Communicator& communicator) {
 
 /// A blocking call while a reduction is under way, from another thread: the two must not mix.
 inline void the_blocking_calls_run_beside_a_reduction(Communicator& communicator) {
-  EncodedNumbers numbers(integers(300'007, communicator.rank()), WireType::bf16);
+  EncodedNumbers numbers(integers(300'007, communicator.rank()), WireType::bf16, communicator.device());
   std::jthread reduction([&] { finish(*communicator.start_allreduce(numbers.buffer())); });
   for (int i = 0; i < 20; ++i) {
     allgather_keeps_rank_order(communicator);

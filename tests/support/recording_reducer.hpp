@@ -19,7 +19,12 @@ class RecordingReducer final : public GradientReducer {
     slots_.assign(slots.begin(), slots.end());
     real_.begin(slots, digest, wants_stop);
   }
-  void add(std::size_t slot, const at::Tensor& gradient) override { real_.add(slot, gradient); }
+  void add(std::size_t slot, const at::Tensor& gradient) override {
+    if (before_adding_) {
+      before_adding_();
+    }
+    real_.add(slot, gradient);
+  }
   [[nodiscard]] std::size_t wait_for(std::size_t slot) override {
     const std::size_t reduced = real_.wait_for(slot);
     if (!watch_ || reduced == 0) {
@@ -35,6 +40,8 @@ class RecordingReducer final : public GradientReducer {
     real_.subtract_sent(slot, gradient);
   }
 
+  /// From now on called by each add(), in the midst of backward.
+  void before_adding(std::function<void()> call) { before_adding_ = std::move(call); }
   /// From now on slots come back one at a time, and each first goes by `watch(slot)`.
   void watch_slots(std::function<void(std::size_t)> watch) { watch_ = std::move(watch); }
 
@@ -58,6 +65,7 @@ class RecordingReducer final : public GradientReducer {
 
  private:
   GradientReducer& real_;
+  std::function<void()> before_adding_;
   std::function<void(std::size_t)> watch_;
   std::vector<SlotShape> slots_;
   std::vector<at::Tensor> sums_;

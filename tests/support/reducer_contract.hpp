@@ -23,8 +23,12 @@ struct ReducerClause {
 
 inline std::ostream& operator<<(std::ostream& out, const ReducerClause& clause) { return out << clause.name; }
 
-inline ReducerConfig small_buckets(WireType wire, bool overlap = true) {
-  return {.wire = wire, .bucket_bytes = 64, .first_bucket_bytes = 16, .overlap = overlap};
+inline ReducerConfig small_buckets(const Communicator& communicator, WireType wire, bool overlap = true) {
+  return {.wire = wire,
+          .bucket_bytes = 64,
+          .first_bucket_bytes = 16,
+          .overlap = overlap,
+          .device = communicator.device()};
 }
 
 /// `rank`'s gradient for a slot: multiples of world_size, small enough for every wire type, so that the mean
@@ -44,7 +48,8 @@ inline at::Tensor exact_mean(std::size_t slot, std::int64_t numel, int world_siz
 
 inline void expect_exact_means(Reducer& reducer, const std::vector<std::int64_t>& numels, int world_size) {
   for (std::size_t slot = 0; slot < numels.size(); ++slot) {
-    EXPECT_TRUE(reducer.mean(slot).dense().to(at::kFloat).equal(exact_mean(slot, numels[slot], world_size)))
+    EXPECT_TRUE(
+        reducer.mean(slot).dense().cpu().to(at::kFloat).equal(exact_mean(slot, numels[slot], world_size)))
         << "slot " << slot << " of " << wire_name(reducer.wire());
   }
 }
@@ -53,8 +58,8 @@ inline void reduce_exact_gradients(Reducer& reducer, Communicator& communicator,
                                    const std::vector<std::int64_t>& numels, at::ScalarType type) {
   reducer.begin(numels, 42);
   for (std::size_t slot = 0; slot < numels.size(); ++slot) {
-    reducer.add(slot,
-                exact_gradient(slot, numels[slot], communicator.rank(), communicator.world_size()).to(type));
+    reducer.add(slot, exact_gradient(slot, numels[slot], communicator.rank(), communicator.world_size())
+                          .to(communicator.device(), type));
   }
   const ReduceTimes times = reducer.wait().value_or(ReduceTimes{.wire_bytes = -1});
   std::int64_t payload = 0;
@@ -70,7 +75,7 @@ inline void averages_exactly_in_every_wire_type(Communicator& communicator) {
   const std::vector<std::int64_t> numels = {3, 1, 0, 17, 4, 100, 2, 2, 31};
   for (const WireType wire : {WireType::fp32, WireType::bf16, WireType::fp16}) {
     for (const bool overlap : {true, false}) {
-      Reducer reducer(communicator, small_buckets(wire, overlap));
+      Reducer reducer(communicator, small_buckets(communicator, wire, overlap));
       for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
         reduce_exact_gradients(reducer, communicator, numels, type);
         expect_exact_means(reducer, numels, communicator.world_size());
@@ -80,7 +85,7 @@ inline void averages_exactly_in_every_wire_type(Communicator& communicator) {
 }
 
 inline void the_layout_follows_the_numels(Communicator& communicator) {
-  Reducer reducer(communicator, small_buckets(WireType::fp32));
+  Reducer reducer(communicator, small_buckets(communicator, WireType::fp32));
   const std::vector<std::vector<std::int64_t>> steps = {{5, 5}, {5, 5},     {40, 3, 9}, {1},
                                                         {},     {200, 200}, {5, 5}};
   for (const auto& numels : steps) {
@@ -93,10 +98,11 @@ inline void the_layout_follows_the_numels(Communicator& communicator) {
 inline void slots_come_back_in_their_order(Communicator& communicator) {
   const std::vector<std::int64_t> numels = {3, 1, 0, 17, 4, 100, 2, 2, 31, 0};
   for (const bool overlap : {true, false}) {
-    Reducer reducer(communicator, small_buckets(WireType::bf16, overlap));
+    Reducer reducer(communicator, small_buckets(communicator, WireType::bf16, overlap));
     reducer.begin(numels, 42);
     for (std::size_t slot = 0; slot < numels.size(); ++slot) {
-      reducer.add(slot, exact_gradient(slot, numels[slot], communicator.rank(), communicator.world_size()));
+      reducer.add(slot, exact_gradient(slot, numels[slot], communicator.rank(), communicator.world_size())
+                            .to(communicator.device()));
     }
     for (std::size_t done = 0; done < numels.size();) {
       const std::size_t reduced = reducer.wait_for(done);
@@ -105,6 +111,7 @@ inline void slots_come_back_in_their_order(Communicator& communicator) {
       for (; done < reduced; ++done) {
         EXPECT_TRUE(reducer.mean(done)
                         .dense()
+                        .cpu()
                         .to(at::kFloat)
                         .equal(exact_mean(done, numels[done], communicator.world_size())))
             << done;
@@ -117,17 +124,18 @@ inline void slots_come_back_in_their_order(Communicator& communicator) {
 
 inline std::vector<std::byte> reduced_bits(Communicator& communicator, WireType wire, bool overlap) {
   const std::vector<std::int64_t> numels = {7, 50, 3, 21};
-  Reducer reducer(communicator, small_buckets(wire, overlap));
+  Reducer reducer(communicator, small_buckets(communicator, wire, overlap));
   reducer.begin(numels, 1);
   std::vector<std::byte> bits;
   for (std::size_t slot = 0; slot < numels.size(); ++slot) {
     const auto first = static_cast<std::int64_t>(slot) * 100 + communicator.rank() * 13 + 1;
-    reducer.add(slot, 1 / at::arange(first, first + numels[slot], at::kFloat));
+    reducer.add(slot, (1 / at::arange(first, first + numels[slot], at::kFloat)).to(communicator.device()));
   }
   EXPECT_TRUE(reducer.wait().has_value());
   for (std::size_t slot = 0; slot < numels.size(); ++slot) {
-    const auto reduced = reducer.reduced(slot);
-    bits.insert(bits.end(), reduced.begin(), reduced.end());
+    const at::Tensor reduced = reducer.mean(slot).dense().cpu();
+    const auto* first = static_cast<const std::byte*>(reduced.const_data_ptr());
+    bits.insert(bits.end(), first, first + reduced.nbytes());
   }
   return bits;
 }
@@ -145,7 +153,7 @@ inline void overlap_changes_no_bit(Communicator& communicator) {
 }
 
 inline void large_gradients_do_not_overflow(Communicator& communicator) {
-  Reducer reducer(communicator, small_buckets(WireType::fp16));
+  Reducer reducer(communicator, small_buckets(communicator, WireType::fp16));
   reducer.begin(std::vector<std::int64_t>{3}, 1);
   reducer.add(0, at::full({3}, 32768.0F));
   ASSERT_TRUE(reducer.wait().has_value());
@@ -156,7 +164,7 @@ inline void large_gradients_do_not_overflow(Communicator& communicator) {
 
 inline void gradients_may_come_from_several_threads(Communicator& communicator) {
   const std::vector<std::int64_t> numels(64, 5);
-  Reducer reducer(communicator, small_buckets(WireType::bf16));
+  Reducer reducer(communicator, small_buckets(communicator, WireType::bf16));
   reducer.begin(numels, 1);
   {
     std::vector<std::jthread> threads;
@@ -174,7 +182,7 @@ inline void gradients_may_come_from_several_threads(Communicator& communicator) 
 
 inline void a_disagreement_reaches_all_ranks_and_passes(Communicator& communicator) {
   const std::vector<std::int64_t> numels = {9, 30};
-  Reducer reducer(communicator, small_buckets(WireType::fp32));
+  Reducer reducer(communicator, small_buckets(communicator, WireType::fp32));
   const bool is_last = communicator.rank() == communicator.world_size() - 1;
   reducer.begin(numels, is_last ? 8 : 7);
   for (std::size_t slot = 0; slot < numels.size(); ++slot) {

@@ -126,11 +126,13 @@ class Training {
 
  private:
   static std::unique_ptr<GradientReducer> small_buckets(const Variant& variant, Communicator& communicator) {
+    const bool is_alone = communicator.world_size() == 1 && variant.powersgd_rank == 0;
     const ReducerConfig config{.wire = variant.wire,
                                .bucket_bytes = 100'000,
                                .first_bucket_bytes = 10'000,
                                .overlap = variant.overlap,
-                               .timeout = std::chrono::seconds(60)};
+                               .timeout = std::chrono::seconds(60),
+                               .device = is_alone ? variant.device : communicator.device()};
     if (variant.powersgd_rank > 0) {
       return std::make_unique<LowRankReducer>(
           communicator, config,

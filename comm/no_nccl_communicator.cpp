@@ -1,0 +1,16 @@
+#include "comm/nccl_communicator.hpp"
+#include "core/error.hpp"
+
+// In place of nccl_communicator.cpp, where CUDA or NCCL is missing.
+namespace slicereduce {
+
+bool has_nccl() noexcept { return false; }
+
+void prefer_reproducible_nccl() {}
+
+std::unique_ptr<Communicator> make_nccl_communicator(Communicator& /*control*/,
+                                                     const NcclConfig& /*config*/) {
+  throw Error(ErrorKind::usage, "--backend nccl: this build has no NCCL; use --backend mpi or auto");
+}
+
+}  // namespace slicereduce

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "core/gradient.hpp"
+#include "sampling/placed_plan.hpp"
+#include "sampling/plan.hpp"
+#include "sampling/sgd_step.hpp"
+#include "sampling/sliced_parameter.hpp"
+
+namespace slicereduce {
+
+struct SgdConfig {
+  double momentum = 0.9;
+  double weight_decay = 1e-4;
+  bool nesterov = false;
+  bool decay_vectors = true;  ///< whether biases and batch norm's weights decay too, as in PyTorch
+
+  /// Throws Error(usage) naming the option, its value and its range.
+  void validate() const;
+};
+
+/// What a step does to each weight.
+struct SgdRule : SgdConfig {
+  double lr = 0;
+
+  /// For a parameter of this shape.
+  [[nodiscard]] SgdStep of(const ParameterShape& shape) const {
+    const bool decays = decay_vectors || !shape.vector;
+    return {static_cast<float>(lr), static_cast<float>(momentum),
+            static_cast<float>(decays ? weight_decay : 0)};
+  }
+};
+
+/// SGD's passes over weights and momentum, and the column norms of the weights, where these lie. What an
+/// update is stands at SlicedSgd.
+class WeightPasses {
+ public:
+  virtual ~WeightPasses() = default;
+
+  /// Updates in place as many parameters as there are gradients, from `first` on, cut as `cut` says.
+  virtual void update(std::size_t first, std::span<const SlicedParameter> cut, const PlacedPlan& plan,
+                      std::span<const Gradient> gradients, const SgdRule& rule) = 0;
+  /// After weights were set from outside.
+  virtual void refresh() = 0;
+  /// Of the weights as they are, for `sites` of parameters that are cut as `cut` says: see site_norms().
+  [[nodiscard]] virtual std::vector<std::vector<float>> norms(std::span<const Site> sites,
+                                                              std::span<const SlicedParameter> cut) const = 0;
+};
+
+/// For host memory: one pass reads and writes every weight and momentum once, and yields the norms.
+/// `parameters` must outlive it; `momentum`, of the same shapes, is shared.
+[[nodiscard]] std::unique_ptr<WeightPasses> make_host_passes(std::span<const SlicedParameter> parameters,
+                                                             std::span<const at::Tensor> momentum);
+
+}  // namespace slicereduce
