@@ -26,7 +26,9 @@ void require_success(const std::string& failure) {
 }
 
 // libjpeg scales down by a filter of its own, the mean of whole blocks more or less. The resizing that
-// follows should be what decides.
+// follows should be what decides: with 1 for 2, 200 photographs at 128 pixels came out 0.7 levels of 255 off
+// in the mean, one of them 6.3, instead of 0.15 and 0.8, for 1.1 times as many a second; at 224 nothing was
+// won.
 constexpr std::int64_t kSpare = 2;
 
 int greatest_reduction(const CropBox& box, Extent least) {

@@ -105,7 +105,7 @@ ExitCode bench_step(CLI::App& command, BenchOptions& options, const MpiSession& 
       {"powersgd_rank", options.step.reduce == "powersgd" ? options.step.powersgd_rank : 0},
       {"overlap", options.step.overlap},
       {"bucket_mb", options.step.bucket_mb},
-      {"backend", on_device ? "nccl" : "mpi"},
+      {"backend", on_device && options.step.reduce != "powersgd" ? "nccl" : "mpi"},
       {"hierarchy", communicator.has_levels() ? options.step.hierarchy : "off"},
       {"precision", options.step.precision},
       {"wire", options.network.wire},
