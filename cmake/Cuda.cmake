@@ -1,4 +1,4 @@
-# slicereduce::cuda, for programs that compute on CUDA devices, and SLICEREDUCE_HAS_CUDA.
+# slicereduce::cuda, for programs that compute on CUDA devices, SLICEREDUCE_HAS_CUDA and SLICEREDUCE_HAS_NCCL.
 #
 # The libraries never need it: they call LibTorch's operations on whatever device their tensors are, and a
 # program brings the devices that it links. Kernels of ours need the CUDA runtime alone, which LibTorch's builds for
@@ -87,23 +87,12 @@ if(SLICEREDUCE_HAS_CUDA)
   set(CMAKE_CUDA_RUNTIME_LIBRARY None)  # but slicereduce::cudart; nvcc would link its toolkit's
 endif()
 
-# slicereduce::nccl and SLICEREDUCE_HAS_NCCL: the NCCL that LibTorch loads, or where it has none of its own, the
-# system's.
 set(SLICEREDUCE_HAS_NCCL OFF)
-if(SLICEREDUCE_HAS_CUDA)
-  set(wheel "${SLICEREDUCE_TORCH_ROOT}/../nvidia/nccl")
-  find_path(NCCL_INCLUDE_DIR nccl.h HINTS "${wheel}/include" PATHS ${CUDAToolkit_INCLUDE_DIRS})
-  find_library(NCCL_LIBRARY NAMES libnccl.so.2 nccl HINTS "${wheel}/lib" PATHS "${CUDAToolkit_LIBRARY_DIR}")
-  if(NCCL_INCLUDE_DIR AND NCCL_LIBRARY)
-    set(SLICEREDUCE_HAS_NCCL ON)
-    add_library(slicereduce_nccl INTERFACE)
-    add_library(slicereduce::nccl ALIAS slicereduce_nccl)
-    target_include_directories(slicereduce_nccl SYSTEM INTERFACE "${NCCL_INCLUDE_DIR}" ${CUDAToolkit_INCLUDE_DIRS})
-    target_link_libraries(slicereduce_nccl INTERFACE "${NCCL_LIBRARY}")
-    message(STATUS "NCCL: on (${NCCL_LIBRARY})")
-  else()
-    message(STATUS "NCCL: off (nccl.h or libnccl.so.2 was not found: several workers reduce in host memory)")
-  endif()
+if(SLICEREDUCE_HAS_CUDA AND TARGET slicereduce::nccl)
+  set(SLICEREDUCE_HAS_NCCL ON)
+  message(STATUS "NCCL: on (${SLICEREDUCE_NCCL_LIBRARY})")
+elseif(SLICEREDUCE_HAS_CUDA)
+  message(STATUS "NCCL: off (nccl.h or libnccl.so.2 was not found: several workers reduce in host memory)")
 endif()
 
 add_library(slicereduce_cuda INTERFACE)

@@ -5,8 +5,8 @@
 #
 # In:  CMAKE_PREFIX_PATH (a LibTorch of the user's own, either its root or its share/cmake), then ${repo}/.venv
 # Out: slicereduce::libtorch, and SLICEREDUCE_TORCH_ROOT; of a build for CUDA also slicereduce::cudart, the CUDA runtime
-# that it loads, and SLICEREDUCE_CUDART, its file. Imported targets belong to a folder, so this may be included
-# by several.
+# that it loads, and SLICEREDUCE_CUDART, its file; and where there is NCCL, slicereduce::nccl, and
+# SLICEREDUCE_NCCL_LIBRARY. Imported targets belong to a folder, so this may be included by several.
 
 function(slicereduce_find_libtorch out)
   set(candidates)
@@ -54,5 +54,17 @@ if(NOT TARGET slicereduce::cudart)
     get_filename_component(SLICEREDUCE_CUDART "${SLICEREDUCE_CUDART}" ABSOLUTE)
     add_library(slicereduce::cudart SHARED IMPORTED)
     set_target_properties(slicereduce::cudart PROPERTIES IMPORTED_LOCATION "${SLICEREDUCE_CUDART}")
+  endif()
+endif()
+
+if(TARGET slicereduce::cudart AND NOT TARGET slicereduce::nccl)
+  # The one that LibTorch loads, or the system's.
+  set(wheel "${SLICEREDUCE_TORCH_ROOT}/../nvidia/nccl")
+  find_path(SLICEREDUCE_NCCL_INCLUDE_DIR nccl.h HINTS "${wheel}/include" "$ENV{CUDA_HOME}/include" /usr/local/cuda/include)
+  find_library(SLICEREDUCE_NCCL_LIBRARY NAMES libnccl.so.2 nccl HINTS "${wheel}/lib" "$ENV{CUDA_HOME}/lib64" /usr/local/cuda/lib64)
+  if(SLICEREDUCE_NCCL_INCLUDE_DIR AND SLICEREDUCE_NCCL_LIBRARY)
+    add_library(slicereduce::nccl SHARED IMPORTED)
+    set_target_properties(slicereduce::nccl PROPERTIES
+      IMPORTED_LOCATION "${SLICEREDUCE_NCCL_LIBRARY}" INTERFACE_INCLUDE_DIRECTORIES "${SLICEREDUCE_NCCL_INCLUDE_DIR}")
   endif()
 endif()

@@ -235,9 +235,7 @@ void prefer_reproducible_nccl() {
 }
 
 std::unique_ptr<Communicator> make_nccl_communicator(Communicator& control, const NcclConfig& config) {
-  if (!config.device.is_cuda()) {
-    throw Error(ErrorKind::usage, "--backend nccl reduces in the memory of CUDA devices; use --backend mpi");
-  }
+  require(config.device.is_cuda(), "NCCL reduces in the memory of CUDA devices");
   return std::make_unique<NcclCommunicator>(control, config);
 }
 

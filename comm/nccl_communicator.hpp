@@ -25,7 +25,8 @@ void prefer_reproducible_nccl();
 /// `config.device` by NCCL, on a stream of its own, of high priority; all else goes over `control`, which
 /// must outlive it, and its halves are `control`'s. Ranks that share a card are told to NCCL as hosts of
 /// their own: they exchange over sockets. After a failure on any rank, the communicator is of no use on this
-/// one. Throws Error(mpi) with NCCL's own text, and Error(usage) where this build has no NCCL.
+/// one. Throws Error(mpi) with NCCL's own text, and Error(invariant) where this build has no NCCL, or
+/// `config.device` is none of CUDA's.
 [[nodiscard]] std::unique_ptr<Communicator> make_nccl_communicator(Communicator& control,
                                                                    const NcclConfig& config);
 

@@ -10,7 +10,7 @@ void prefer_reproducible_nccl() {}
 
 std::unique_ptr<Communicator> make_nccl_communicator(Communicator& /*control*/,
                                                      const NcclConfig& /*config*/) {
-  throw Error(ErrorKind::usage, "--backend nccl: this build has no NCCL; use --backend mpi or auto");
+  throw Error(ErrorKind::invariant, "this build has no NCCL");
 }
 
 }  // namespace slicereduce

@@ -73,6 +73,7 @@ ExitCode bench_step(CLI::App& command, BenchOptions& options, const MpiSession& 
                        options.image_size);
     refuse_beside_auto(command);
     device = choose_device(parse_device_choice(options.step.device), session.local_rank());
+    require_backend(options.step, device);
     make_current(device);
   });
   require_same_options(command, communicator);

@@ -154,6 +154,7 @@ void settle(CLI::App& command, TrainOptions& options, const MpiSession& session,
     options.require_world(communicator.world_size());
     refuse_beside_auto(command);
     request.device = choose_device(parse_device_choice(options.step.device), session.local_rank());
+    require_backend(options.step, request.device);
     make_current(request.device);
   });
   request.faults.strike(request.activity->beat());

@@ -421,10 +421,25 @@ TrainingStepConfig training_step_config(const StepOptions& step) {
           .label_smoothing = step.label_smoothing};
 }
 
+void require_backend(const StepOptions& step, at::Device device) {
+  if (step.backend != "nccl") {
+    return;
+  }
+  if (!has_nccl()) {
+    throw Error(ErrorKind::usage, "--backend nccl: this build has no NCCL; use --backend mpi or auto");
+  }
+  if (!device.is_cuda()) {
+    throw Error(
+        ErrorKind::usage,
+        "--backend nccl reduces in the memory of CUDA devices, and this rank computes on the CPU; use "
+        "--backend mpi or auto");
+  }
+}
+
 std::unique_ptr<Communicator> make_device_communicator(Communicator& communicator, const StepOptions& step,
                                                        at::Device device) {
-  const bool serves = has_nccl() && !device.is_cpu() && communicator.world_size() > 1;
-  if (step.backend == "nccl" || (step.backend == "auto" && step.reduce != "powersgd" && serves)) {
+  const bool serves = has_nccl() && device.is_cuda() && communicator.world_size() > 1;
+  if (serves && step.backend != "mpi" && step.reduce != "powersgd") {
     prefer_reproducible_nccl();
     return make_nccl_communicator(communicator, {.device = device, .timeout = parse_timeout(step.timeout_s)});
   }

@@ -157,8 +157,10 @@ struct TrainOptions {
 [[nodiscard]] BucketCapacity bucket_capacity(double bucket_mb);
 /// What the options mean to the parts of a step.
 [[nodiscard]] ReducerConfig reducer_config(const NetworkOptions& network, const StepOptions& step);
+/// Throws Error(usage) where --backend asks for what this build, or a rank that computes on `device`, hasn't.
+void require_backend(const StepOptions& step, at::Device device);
 /// Collective. What ranks reduce with that compute on `device`, over `communicator`, which outlives it;
-/// nothing where that is `communicator` itself. Throws Error(usage) where --backend asks for what can't be.
+/// nothing where that is `communicator` itself. require_backend() comes first.
 [[nodiscard]] std::unique_ptr<Communicator> make_device_communicator(Communicator& communicator,
                                                                      const StepOptions& step,
                                                                      at::Device device);

@@ -31,6 +31,12 @@ class BadInput(ProgramTest):
             *self.options("--inject", "explode@rank0:step7", "--allow-inject"), says="kill@rank1:step7"
         )
 
+    def test_a_backend_that_cannot_be(self) -> None:
+        self.refused(*self.options("--backend", "gloo"), says="expected one of auto, nccl, mpi")
+        self.refused(*self.options("--backend", "nccl", "--device", "cpu"), says="--backend nccl")
+        factors = ("--backend", "nccl", "--reduce", "powersgd")
+        self.refused(*self.options(*factors), says="use --backend mpi, or --reduce slices")
+
     def test_architecture(self) -> None:
         self.refused(*self.options("--arch", "resnet9"), says="resnet152")
 

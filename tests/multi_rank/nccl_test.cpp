@@ -75,7 +75,7 @@ TEST(NcclCommunicator, NeedsACard) {
       [&] {
         (void)make_nccl_communicator(control, {.device = at::kCPU, .timeout = std::chrono::seconds(1)});
       },
-      ErrorKind::usage, "CUDA devices");
+      ErrorKind::invariant, "CUDA devices");
   control.close();
 }
 
