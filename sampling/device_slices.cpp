@@ -102,18 +102,6 @@ GatherEntry gather_entry(const SlicedParameter& parameter, const PlacedPlan& pla
   return entry;
 }
 
-/// [N, H, W, C] or [N, C] in memory.
-at::Tensor with_channels_last(const at::Tensor& x) {
-  return x.contiguous(x.dim() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
-}
-
-at::Tensor empty_with_channels(const at::Tensor& like, std::int64_t channels) {
-  std::vector<std::int64_t> sizes = like.sizes().vec();
-  sizes[1] = channels;
-  return at::empty(sizes, like.options(),
-                   like.dim() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
-}
-
 const float* scale_of(const PlacedSet& set) {
   return set.scale.defined() ? set.scale.const_data_ptr<float>() : nullptr;
 }
@@ -252,7 +240,7 @@ void gather_slices(std::span<const SlicedParameter> parameters, const PlacedPlan
 }
 
 at::Tensor take(const at::Tensor& x, const PlacedSet& set) {
-  const at::Tensor from = with_channels_last(x);
+  const at::Tensor from = with_channels_side_by_side(x);
   const at::Tensor to = empty_with_channels(x, set.set.size());
   const std::array<TakeEntry, 1> entry{{{.from = from.const_data_ptr(),
                                          .to = to.mutable_data_ptr(),
@@ -268,8 +256,8 @@ at::Tensor take(const at::Tensor& x, const PlacedSet& set) {
 }
 
 at::Tensor give_back(const at::Tensor& taken, const at::Tensor& passed, const PlacedSet& set) {
-  const at::Tensor from = with_channels_last(taken);
-  const at::Tensor beside = passed.defined() ? with_channels_last(passed) : passed;
+  const at::Tensor from = with_channels_side_by_side(taken);
+  const at::Tensor beside = passed.defined() ? with_channels_side_by_side(passed) : passed;
   const at::Tensor to = empty_with_channels(taken, set.set.channels);
   const bool packed =
       is_packed(to, set.set.channels) && (!beside.defined() || is_packed(beside, set.set.channels));

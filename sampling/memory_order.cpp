@@ -1,5 +1,9 @@
 #include "sampling/memory_order.hpp"
 
+#include <ATen/ops/empty.h>
+
+#include <vector>
+
 #include "core/error.hpp"
 #include "core/text.hpp"
 
@@ -16,6 +20,16 @@ at::Tensor in_memory_order(const at::Tensor& tensor) {
                        ": its memory must be in the order rows, taps, columns"));
   }
   return (tensor.dim() == 4 ? tensor.permute({0, 2, 3, 1}) : tensor).view({-1});
+}
+
+at::Tensor with_channels_side_by_side(const at::Tensor& x) {
+  return x.contiguous(memory_format_of(x.sizes()));
+}
+
+at::Tensor empty_with_channels(const at::Tensor& like, std::int64_t channels) {
+  std::vector<std::int64_t> sizes = like.sizes().vec();
+  sizes[1] = channels;
+  return at::empty(sizes, like.options(), memory_format_of(sizes));
 }
 
 at::Tensor with_sizes(const at::Tensor& numbers, at::IntArrayRef sizes) {

@@ -18,7 +18,13 @@ namespace slicereduce {
 /// [numel]: a view of `tensor` as it lies in memory. Throws Error(invariant) where it lies in another order.
 [[nodiscard]] at::Tensor in_memory_order(const at::Tensor& tensor);
 
-/// The inverse: a view of `numbers`, contiguous, with these sizes.
+/// Activations [N, C, H, W] or [N, C], whose channels lie side by side in memory: `x` itself where they do.
+[[nodiscard]] at::Tensor with_channels_side_by_side(const at::Tensor& x);
+
+/// Not filled: like `x` in such an order, with as many channels.
+[[nodiscard]] at::Tensor empty_with_channels(const at::Tensor& like, std::int64_t channels);
+
+/// The inverse of in_memory_order(): a view of `numbers`, contiguous, with these sizes.
 [[nodiscard]] at::Tensor with_sizes(const at::Tensor& numbers, at::IntArrayRef sizes);
 
 /// compact[j] = row[places[j]], rounded to its type.

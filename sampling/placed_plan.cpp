@@ -15,8 +15,8 @@ at::Tensor on_device(std::span<const T> values, at::Device device) {
   const at::Tensor borrowed =
       at::from_blob(const_cast<T*>(values.data()), {static_cast<std::int64_t>(values.size())},
                     c10::CppTypeToScalarType<T>::value);
-  if (device.is_cpu()) {
-    return borrowed.clone();
+  if (device.is_cpu() || values.empty()) {
+    return borrowed.to(device, /*non_blocking=*/false, /*copy=*/true);
   }
   // From pinned memory, which LibTorch keeps until it was read: nobody waits for the device.
   return borrowed.pin_memory().to(device, /*non_blocking=*/true);

@@ -2,7 +2,6 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/TensorIterator.h>
-#include <ATen/ops/empty.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
@@ -10,6 +9,7 @@
 #include "core/error.hpp"
 #include "sampling/device_slices.hpp"
 #include "sampling/indexed.hpp"
+#include "sampling/memory_order.hpp"
 
 namespace slicereduce {
 
@@ -17,19 +17,6 @@ namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-/// Channels are the fastest dimension: a 4-D tensor in channels_last order and a 2-D one are both
-/// `pixels` runs of `channels` values.
-at::Tensor runs_of_channels(const at::Tensor& x) {
-  return x.contiguous(x.dim() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
-}
-
-at::Tensor empty_with_channels(const at::Tensor& like, std::int64_t channels) {
-  std::vector<std::int64_t> sizes = like.sizes().vec();
-  sizes[1] = channels;
-  return at::empty(sizes, like.options(),
-                   like.dim() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
-}
 
 template <typename Visit>
 void for_each_pixel(const at::Tensor& x, const Visit& visit) {
@@ -89,7 +76,7 @@ at::Tensor gather(const at::Tensor& x, const PlacedSet& placed) {
   if (!x.is_cpu()) {
     return kernels::serve(x.device()) ? kernels::take(x, placed) : indexed::take(x, placed);
   }
-  const at::Tensor source = runs_of_channels(x);
+  const at::Tensor source = with_channels_side_by_side(x);
   at::Tensor out = empty_with_channels(x, set.size());
   if (x.scalar_type() == at::kBFloat16) {
     gather_pixels<at::BFloat16>(source, set, out);
@@ -105,8 +92,8 @@ at::Tensor scatter(const at::Tensor& taken, const at::Tensor& passed, const Plac
     return kernels::serve(taken.device()) ? kernels::give_back(taken, passed, placed)
                                           : indexed::give_back(taken, passed, placed);
   }
-  const at::Tensor source = runs_of_channels(taken);
-  const at::Tensor base = passed.defined() ? runs_of_channels(passed) : passed;
+  const at::Tensor source = with_channels_side_by_side(taken);
+  const at::Tensor base = passed.defined() ? with_channels_side_by_side(passed) : passed;
   at::Tensor out = empty_with_channels(taken, set.channels);
   if (taken.scalar_type() == at::kBFloat16) {
     scatter_pixels<at::BFloat16>(source, base.defined() ? base.const_data_ptr<at::BFloat16>() : nullptr, set,
