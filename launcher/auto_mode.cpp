@@ -14,6 +14,7 @@
 #include "core/error.hpp"
 #include "core/text.hpp"
 #include "launcher/link_probe.hpp"
+#include "launcher/reduction.hpp"
 #include "launcher/slowest.hpp"
 #include "launcher/step_prediction.hpp"
 #include "launcher/step_timing.hpp"

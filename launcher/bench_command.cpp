@@ -12,6 +12,7 @@
 #include "launcher/commands.hpp"
 #include "launcher/consensus.hpp"
 #include "launcher/link_probe.hpp"
+#include "launcher/reduction.hpp"
 #include "launcher/resolved_options.hpp"
 #include "launcher/slowest.hpp"
 #include "launcher/step_timing.hpp"

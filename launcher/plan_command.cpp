@@ -11,6 +11,7 @@
 #include "core/units.hpp"
 #include "launcher/command_line.hpp"
 #include "launcher/commands.hpp"
+#include "launcher/reduction.hpp"
 #include "launcher/step_prediction.hpp"
 #include "launcher/typical_step.hpp"
 #include "models/cost.hpp"

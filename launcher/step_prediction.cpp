@@ -9,6 +9,7 @@
 
 #include "core/error.hpp"
 #include "core/text.hpp"
+#include "launcher/reduction.hpp"
 #include "launcher/train_options.hpp"
 
 namespace slicereduce {

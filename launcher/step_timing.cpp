@@ -5,6 +5,7 @@
 
 #include "comm/gradient_reducer.hpp"
 #include "core/error.hpp"
+#include "launcher/reduction.hpp"
 #include "launcher/slowest.hpp"
 #include "launcher/stopwatch.hpp"
 #include "launcher/training_state.hpp"

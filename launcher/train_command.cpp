@@ -21,6 +21,7 @@
 #include "launcher/commands.hpp"
 #include "launcher/consensus.hpp"
 #include "launcher/link_probe.hpp"
+#include "launcher/reduction.hpp"
 #include "launcher/resolved_options.hpp"
 #include "launcher/trainer.hpp"
 #include "launcher/version.hpp"

@@ -7,7 +7,6 @@
 #include <string>
 #include <vector>
 
-#include "comm/communicator.hpp"
 #include "comm/gradient_reducer.hpp"
 #include "launcher/mode.hpp"
 #include "launcher/training_step.hpp"
@@ -153,23 +152,8 @@ struct TrainOptions {
 /// "60,120" to {60, 120}. Throws Error(usage) where they do not rise.
 [[nodiscard]] std::vector<double> parse_milestones(const std::string& text);
 
-/// Buckets of --bucket-mb: the first and the last are smaller.
-[[nodiscard]] BucketCapacity bucket_capacity(double bucket_mb);
-/// What the options mean to the parts of a step.
-[[nodiscard]] ReducerConfig reducer_config(const NetworkOptions& network, const StepOptions& step);
-/// Throws Error(usage) where --backend asks for what this build, or a rank that computes on `device`, hasn't.
-void require_backend(const StepOptions& step, at::Device device);
-/// Collective. What ranks reduce with that compute on `device`, over `communicator`, which outlives it;
-/// nothing where that is `communicator` itself. require_backend() comes first.
-[[nodiscard]] std::unique_ptr<Communicator> make_device_communicator(Communicator& communicator,
-                                                                     const StepOptions& step,
-                                                                     at::Device device);
+/// What the options mean to a step.
 [[nodiscard]] TrainingStepConfig training_step_config(const StepOptions& step);
-/// Of gradients that are computed on `device`.
-[[nodiscard]] std::unique_ptr<GradientReducer> make_reducer(Communicator& communicator,
-                                                            const NetworkOptions& network,
-                                                            const StepOptions& step, at::Device device,
-                                                            std::uint64_t seed);
 /// What each layer of a step costs where the network keeps `network`, or in mode feedback `slices` of its
 /// gradient are sent.
 [[nodiscard]] std::vector<LayerCost> costs_of_step(const Layout& layout, const StepPlans& plans,

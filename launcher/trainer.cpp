@@ -15,6 +15,7 @@
 #include "core/text.hpp"
 #include "launcher/parts.hpp"
 #include "launcher/plan_dispute.hpp"
+#include "launcher/reduction.hpp"
 #include "launcher/run_summary.hpp"
 #include "launcher/version.hpp"
 #include "models/cost.hpp"

@@ -96,4 +96,14 @@ std::vector<std::vector<float>> site_norms(std::span<const Site> sites,
   return norms;
 }
 
+std::vector<std::vector<float>> split_by_site(std::span<const float> norms, std::span<const Site> sites) {
+  std::vector<std::vector<float>> by_site;
+  for (const auto& site : sites) {
+    const auto of_site = norms.first(static_cast<std::size_t>(site.channels));
+    by_site.emplace_back(of_site.begin(), of_site.end());
+    norms = norms.subspan(of_site.size());
+  }
+  return by_site;
+}
+
 }  // namespace slicereduce

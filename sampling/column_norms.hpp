@@ -46,4 +46,8 @@ class ColumnSquares {
                                                          std::span<const SlicedParameter> parameters,
                                                          std::span<const ColumnSquares> squares);
 
+/// Norms of all sites' channels, one site after the other, cut at the sites.
+[[nodiscard]] std::vector<std::vector<float>> split_by_site(std::span<const float> norms,
+                                                            std::span<const Site> sites);
+
 }  // namespace slicereduce

@@ -10,6 +10,7 @@
 
 #include "core/error.hpp"
 #include "core/text.hpp"
+#include "sampling/column_norms.hpp"
 #include "sampling/memory_order.hpp"
 #include "sampling/slice_kernels.hpp"
 
@@ -174,7 +175,8 @@ class KernelPasses final : public WeightPasses {
       add_source(cut[p].shape, squares_[p], entries);
     }
     run_all<NormEntry>(entries, device());
-    return by_site(all.cpu(), sites);
+    const at::Tensor here = all.cpu();
+    return split_by_site({here.const_data_ptr<float>(), static_cast<std::size_t>(channels)}, sites);
   }
 
  private:
@@ -205,16 +207,6 @@ class KernelPasses final : public WeightPasses {
     entry.sources[entry.source_count++] = {
         .squares = squares.const_data_ptr<float>(),
         .lines = static_cast<std::int32_t>(squares.size(0) * squares.size(1))};
-  }
-
-  static std::vector<std::vector<float>> by_site(const at::Tensor& all, std::span<const Site> sites) {
-    const auto* next = all.const_data_ptr<float>();
-    std::vector<std::vector<float>> norms;
-    for (const Site& site : sites) {
-      norms.emplace_back(next, next + site.channels);
-      next += site.channels;
-    }
-    return norms;
   }
 
   std::span<const SlicedParameter> parameters_;

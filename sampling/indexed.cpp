@@ -11,6 +11,7 @@
 
 #include <optional>
 
+#include "sampling/column_norms.hpp"
 #include "sampling/memory_order.hpp"
 
 namespace slicereduce::indexed {
@@ -91,13 +92,7 @@ std::vector<std::vector<float>> site_norms(std::span<const Site> sites,
     }
   }
   const at::Tensor all = at::cat(totals).sqrt_().to(at::kFloat).cpu();
-  const auto* next = all.const_data_ptr<float>();
-  std::vector<std::vector<float>> norms;
-  for (const auto& site : sites) {
-    norms.emplace_back(next, next + site.channels);
-    next += site.channels;
-  }
-  return norms;
+  return split_by_site({all.const_data_ptr<float>(), static_cast<std::size_t>(all.numel())}, sites);
 }
 
 at::Tensor take(const at::Tensor& x, const PlacedSet& set) {

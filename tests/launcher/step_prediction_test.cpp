@@ -4,6 +4,7 @@
 
 #include <fstream>
 
+#include "launcher/reduction.hpp"
 #include "launcher/train_options.hpp"
 #include "models/cost.hpp"
 #include "tests/support/expect_error.hpp"
