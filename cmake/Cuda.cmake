@@ -100,6 +100,5 @@ add_library(slicereduce::cuda ALIAS slicereduce_cuda)
 if(SLICEREDUCE_HAS_CUDA)
   # Nothing refers to libtorch_cuda by name: its operations register when it is loaded.
   target_link_options(slicereduce_cuda INTERFACE "LINKER:--no-as-needed")
-  target_link_libraries(slicereduce_cuda INTERFACE
-    "${SLICEREDUCE_TORCH_ROOT}/lib/libtorch_cuda.so" "${SLICEREDUCE_TORCH_ROOT}/lib/libc10_cuda.so")
+  target_link_libraries(slicereduce_cuda INTERFACE slicereduce::torch_cuda)
 endif()

@@ -57,6 +57,11 @@ if(NOT TARGET slicereduce::cudart)
   endif()
 endif()
 
+if(TARGET slicereduce::cudart AND NOT TARGET slicereduce::torch_cuda)
+  add_library(slicereduce::torch_cuda INTERFACE IMPORTED)
+  target_link_libraries(slicereduce::torch_cuda INTERFACE
+    "${SLICEREDUCE_TORCH_ROOT}/lib/libtorch_cuda.so" "${SLICEREDUCE_TORCH_ROOT}/lib/libc10_cuda.so")
+endif()
 if(TARGET slicereduce::cudart AND NOT TARGET slicereduce::nccl)
   # The one that LibTorch loads, or the system's.
   set(wheel "${SLICEREDUCE_TORCH_ROOT}/../nvidia/nccl")

@@ -1,11 +1,11 @@
 #include "comm/allreduce_thread.hpp"
 
 #include <algorithm>
-#include <array>
 #include <iterator>
 #include <optional>
 #include <utility>
 
+#include "comm/agreement.hpp"
 #include "core/error.hpp"
 #include "core/text.hpp"
 
@@ -46,16 +46,15 @@ Clock::duration AllreduceRound::busy() const {
 struct AllreduceThread::Item {
   std::size_t index = 0;  ///< of the AllReduce in its round
   WireBuffer buffer;
-  /// The value and its complement: their minima are complements of each other only if all values are equal.
-  /// Then 0 to stop, 1 to go on.
-  std::optional<std::array<std::uint64_t, 3>> agreement;
+  std::optional<Agreement> agreement;
   std::unique_ptr<Pending> pending;
   Clock::time_point started;
   Clock::time_point finished;
 
   void start(Communicator& communicator) {
     started = Clock::now();
-    pending = agreement ? communicator.start_allreduce_min(*agreement) : communicator.start_allreduce(buffer);
+    pending = agreement ? communicator.start_allreduce_min(agreement->numbers())
+                        : communicator.start_allreduce(buffer);
   }
 
   /// Gives up past the timeout.
@@ -74,7 +73,7 @@ struct AllreduceThread::Item {
     return false;
   }
 
-  [[nodiscard]] bool disagreed() const { return agreement && (*agreement)[0] != ~(*agreement)[1]; }
+  [[nodiscard]] bool disagreed() const { return agreement && agreement->disagreed(); }
 
   [[nodiscard]] std::string describe() const {
     return agreement ? std::string("agreement on the step's plan")
@@ -95,7 +94,7 @@ AllreduceThread::~AllreduceThread() {
 
 void AllreduceThread::submit_agreement(std::uint64_t value, bool wants_stop) {
   auto item = std::make_unique<Item>();
-  item->agreement = {value, ~value, wants_stop ? 0U : 1U};
+  item->agreement = Agreement(value, wants_stop);
   enqueue(std::move(item));
 }
 
@@ -223,7 +222,7 @@ bool AllreduceThread::collect_done(Items& waiting, Items& under_way) {
 void AllreduceThread::record(const Item& item) {
   const std::lock_guard lock(mutex_);
   if (item.agreement) {
-    round_.stop_requested = (*item.agreement)[2] == 0;
+    round_.stop_requested = item.agreement->stop_requested();
   } else {
     round_.allreduces.resize(std::max(round_.allreduces.size(), item.index + 1));
     round_.allreduces[item.index] = {.started = item.started,

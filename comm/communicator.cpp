@@ -1,11 +1,28 @@
 #include "comm/communicator.hpp"
 
+#include <c10/core/Stream.h>
+
 #include <algorithm>
 #include <cstring>
+#include <thread>
+#include <utility>
 
 #include "core/error.hpp"
 
 namespace slicereduce {
+
+std::shared_ptr<const c10::Event> Communicator::enqueue_allreduce(WireBuffer buffer,
+                                                                  const OnItsStream& around) {
+  const Wait wait(*this);
+  const c10::Stream here(c10::Stream::DEFAULT, device());
+  around.before(here);
+  const auto pending = start_allreduce(std::move(buffer));
+  while (!pending->test()) {
+    std::this_thread::yield();
+  }
+  around.after(here);
+  return nullptr;
+}
 
 void Communicator::give_up(const std::string& why) const { throw Error(ErrorKind::mpi, why); }
 

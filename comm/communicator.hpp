@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -15,7 +16,8 @@
 
 namespace c10 {
 struct Event;
-}
+class Stream;
+}  // namespace c10
 
 namespace slicereduce {
 
@@ -25,6 +27,13 @@ struct WireBuffer {
   WireType type = WireType::fp32;
   /// In a device's memory: when the numbers are there. None: they are.
   std::shared_ptr<const c10::Event> ready = nullptr;
+};
+
+/// Called with the stream of an AllReduce, or the current one of host memory, as it is about to be given the
+/// sum, and once it was.
+struct OnItsStream {
+  std::function<void(c10::Stream)> before;
+  std::function<void(c10::Stream)> after;
 };
 
 /// A collective that was started. What it reads and writes must stay until test() has returned true;
@@ -55,6 +64,13 @@ class Communicator {
 
   /// Collective. Sums in place over all ranks; 2-byte types round each partial sum to nearest even.
   [[nodiscard]] virtual std::unique_ptr<Pending> start_allreduce(WireBuffer buffer) = 0;
+  /// Collective, one of the start_ calls. The same in the order of a stream, that the host may go on: gives
+  /// what the stream passes when the sum is there, for other streams to wait for. In host memory: blocks
+  /// until it is there, and gives nothing.
+  [[nodiscard]] virtual std::shared_ptr<const c10::Event> enqueue_allreduce(WireBuffer buffer,
+                                                                            const OnItsStream& around);
+  /// Throws Error(mpi) where it is known that what was enqueued can't come to its end.
+  virtual void require_healthy() const {}
   /// Collective. The smallest of all ranks' values, element by element, in place.
   [[nodiscard]] virtual std::unique_ptr<Pending> start_allreduce_min(std::span<std::uint64_t> values) = 0;
 

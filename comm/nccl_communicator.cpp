@@ -104,6 +104,8 @@ class NcclCommunicator final : public Communicator {
   [[nodiscard]] Communicator& on_host() noexcept override { return control_; }
 
   [[nodiscard]] std::unique_ptr<Pending> start_allreduce(WireBuffer buffer) override;
+  [[nodiscard]] std::shared_ptr<const c10::Event> enqueue_allreduce(WireBuffer buffer,
+                                                                    const OnItsStream& around) override;
   [[nodiscard]] std::unique_ptr<Pending> start_allreduce_min(std::span<std::uint64_t> values) override {
     return control_.start_allreduce_min(values);
   }
@@ -125,7 +127,7 @@ class NcclCommunicator final : public Communicator {
   }
 
   /// Throws where NCCL has found out, in a thread of its own, that a rank or a link is gone.
-  void require_healthy() const {
+  void require_healthy() const override {
     const std::lock_guard lock(mutex_);
     require_usable();
     ncclResult_t state = ncclSuccess;
@@ -137,6 +139,8 @@ class NcclCommunicator final : public Communicator {
 
  private:
   class OnStream;
+
+  void enqueue(const WireBuffer& buffer);
 
   void abort() const {
     const std::lock_guard lock(mutex_);
@@ -209,20 +213,39 @@ class NcclCommunicator::OnStream final : public Pending {
   bool is_done_ = false;
 };
 
-std::unique_ptr<Pending> NcclCommunicator::start_allreduce(WireBuffer buffer) {
-  const c10::DeviceGuard guard(config_.device);
+/// Behind what the buffer waits for.
+void NcclCommunicator::enqueue(const WireBuffer& buffer) {
   const std::lock_guard lock(mutex_);
   require_usable();
-  if (buffer.ready) {
-    buffer.ready->block(stream_);
-  }
   if (!buffer.bytes.empty()) {
     const std::size_t count = buffer.bytes.size() / wire_size(buffer.type);
     finish(ncclAllReduce(buffer.bytes.data(), buffer.bytes.data(), count, nccl_type(buffer.type), ncclSum,
                          comm_, static_cast<cudaStream_t>(stream_.native_handle())),
            "ncclAllReduce");
   }
+}
+
+std::unique_ptr<Pending> NcclCommunicator::start_allreduce(WireBuffer buffer) {
+  const c10::DeviceGuard guard(config_.device);
+  if (buffer.ready) {
+    buffer.ready->block(stream_);
+  }
+  enqueue(buffer);
   return std::make_unique<OnStream>(*this, std::move(buffer.ready));
+}
+
+std::shared_ptr<const c10::Event> NcclCommunicator::enqueue_allreduce(WireBuffer buffer,
+                                                                      const OnItsStream& around) {
+  const c10::DeviceGuard guard(config_.device);
+  if (buffer.ready) {
+    buffer.ready->block(stream_);
+  }
+  around.before(stream_);
+  enqueue(buffer);
+  around.after(stream_);
+  auto arrived = std::make_shared<c10::Event>(config_.device.type());
+  arrived->record(stream_);
+  return arrived;
 }
 
 }  // namespace

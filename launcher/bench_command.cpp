@@ -108,6 +108,7 @@ ExitCode bench_step(CLI::App& command, BenchOptions& options, const MpiSession& 
       {"overlap", options.step.overlap},
       {"bucket_mb", options.step.bucket_mb},
       {"backend", on_device && options.step.reduce != "powersgd" ? "nccl" : "mpi"},
+      {"cuda_graph", timing.captured ? "on" : "off"},
       {"hierarchy", communicator.has_levels() ? options.step.hierarchy : "off"},
       {"precision", options.step.precision},
       {"wire", options.network.wire},

@@ -123,6 +123,11 @@ void add_step_options(CLI::App& app, StepOptions& o) {
                  "nccl: reduce in the cards' memory; mpi: in the host's; auto: nccl where workers compute on "
                  "cards and do not send factors")
       ->group(kGroup);
+  app.add_option(
+         "--cuda-graph", o.cuda_graph,
+         "auto: give a card a whole step at once, where steps recur; off: one operation after the other; "
+         "on: as auto, but an error that says what keeps steps from it, and the CPU's go the same way")
+      ->group(kGroup);
   add_hierarchy_option(app, o.hierarchy);
   app.add_option("--timeout", o.timeout_s, "Seconds after which a worker that stands still ends the run")
       ->group(kGroup);

@@ -22,6 +22,13 @@ ReducerConfig reducer_config(const NetworkOptions& network, const StepOptions& s
           .timeout = parse_timeout(step.timeout_s)};
 }
 
+ReducerConfig reducer_config(const NetworkOptions& network, const StepOptions& step, at::Device device,
+                             const Communicator& reductions) {
+  ReducerConfig config = reducer_config(network, step);
+  config.device = reductions.world_size() == 1 ? device : reductions.device();
+  return config;
+}
+
 void require_backend(const StepOptions& step, at::Device device) {
   if (step.backend != "nccl") {
     return;
@@ -50,13 +57,11 @@ std::unique_ptr<Communicator> make_device_communicator(Communicator& communicato
 std::unique_ptr<GradientReducer> make_reducer(Communicator& communicator, const NetworkOptions& network,
                                               const StepOptions& step, at::Device device,
                                               std::uint64_t seed) {
-  ReducerConfig config = reducer_config(network, step);
   if (step.reduce == "powersgd") {
     const LowRankConfig low_rank{.rank = step.powersgd_rank, .seed = seed};
-    return std::make_unique<LowRankReducer>(communicator.on_host(), config, low_rank);
+    return std::make_unique<LowRankReducer>(communicator.on_host(), reducer_config(network, step), low_rank);
   }
-  config.device = communicator.world_size() == 1 ? device : communicator.device();
-  return std::make_unique<Reducer>(communicator, config);
+  return std::make_unique<Reducer>(communicator, reducer_config(network, step, device, communicator));
 }
 
 }  // namespace slicereduce

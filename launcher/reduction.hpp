@@ -16,6 +16,9 @@ namespace slicereduce {
 [[nodiscard]] BucketCapacity bucket_capacity(double bucket_mb);
 /// What the options mean to a reducer.
 [[nodiscard]] ReducerConfig reducer_config(const NetworkOptions& network, const StepOptions& step);
+/// The same for one whose buckets lie where `reductions` reduces, or, for a single rank, on `device`.
+[[nodiscard]] ReducerConfig reducer_config(const NetworkOptions& network, const StepOptions& step,
+                                           at::Device device, const Communicator& reductions);
 /// Throws Error(usage) where --backend asks for what this build, or a rank that computes on `device`, hasn't.
 void require_backend(const StepOptions& step, at::Device device);
 /// Collective. What ranks reduce with that compute on `device`, over `communicator`, which outlives it;

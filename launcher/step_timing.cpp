@@ -7,6 +7,7 @@
 #include "core/error.hpp"
 #include "launcher/reduction.hpp"
 #include "launcher/slowest.hpp"
+#include "launcher/step_capture.hpp"
 #include "launcher/stopwatch.hpp"
 #include "launcher/training_state.hpp"
 #include "launcher/training_step.hpp"
@@ -39,16 +40,21 @@ StepTiming time_steps(const TimedSteps& what, at::Device device, Communicator& c
   training.seed = kSeed;
   TrainingState state(training, what.in_channels, what.classes, device);
   const auto reducer = make_reducer(communicator, what.network, what.step, device, kSeed);
-  TrainingStep step(state.network, state.sgd, *reducer, training_step_config(what.step), state.feedback());
+  const TrainingStepConfig config = training_step_config(what.step);
+  TrainingStep step(state.network, state.sgd, *reducer, config, state.feedback());
+  const auto captured = make_captured_step(training, state, config, communicator, step);
   const std::vector<Microbatch> batches = random_batches(what, device);
   StepTiming timing;
+  timing.captured = captured != nullptr;
   communicator.barrier();
   for (std::int64_t i = 0; i < what.warmup + what.steps; ++i) {
     Stopwatch whole(device);
     Stopwatch watch(device);
-    const StepPlans plans = state.plans(i, mode, what.network.ratio(mode));
+    const StepPlans plans =
+        state.plans(i, mode, what.network.ratio(mode), captured ? captured->largest() : nullptr);
     const double plan_ms = watch.lap_ms();
-    const auto result = step.run(plans, batches, what.step.lr);
+    const auto result =
+        captured ? captured->run(plans, batches, what.step.lr) : step.run(plans, batches, what.step.lr);
     const double step_ms = whole.lap_ms();
     require(result.has_value(), "ranks drew different plans from the same weights");
     if (i < what.warmup) {

@@ -32,6 +32,7 @@ struct StepTiming {
   /// One value a step: `step_ms` and its parts.
   std::map<std::string, std::vector<double>> ms;
   std::int64_t wire_bytes = 0;  ///< of the last step
+  bool captured = false;        ///< a step was given to the device at once
 
   /// Collective. Of the steps' times, each the slowest rank's; `q` in [0, 1].
   [[nodiscard]] double quantile_of_ranks(const std::string& name, double q, Communicator& communicator) const;

@@ -177,6 +177,7 @@ void StepOptions::validate() const {
   above_zero(bucket_mb, "bucket_mb", "--bucket-mb");
   one_of(overlap, {"on", "off"}, "--overlap");
   one_of(backend, {"auto", "nccl", "mpi"}, "--backend");
+  one_of(cuda_graph, {"auto", "on", "off"}, "--cuda-graph");
   if (backend == "nccl" && reduce == "powersgd") {
     throw Error(
         ErrorKind::usage,

@@ -76,6 +76,7 @@ struct StepOptions {
   double bucket_mb = 0.25;
   std::string overlap = "on";
   std::string backend = "auto";
+  std::string cuda_graph = "auto";
   std::string hierarchy = "auto";
   double timeout_s = 300;
   int threads = 0;  ///< 0: cores per local rank

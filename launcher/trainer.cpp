@@ -17,6 +17,7 @@
 #include "launcher/plan_dispute.hpp"
 #include "launcher/reduction.hpp"
 #include "launcher/run_summary.hpp"
+#include "launcher/step_capture.hpp"
 #include "launcher/version.hpp"
 #include "models/cost.hpp"
 #include "sampling/tensor_digest.hpp"
@@ -32,6 +33,11 @@ double seconds_since(Clock::time_point start) {
 }
 
 constexpr std::int64_t kMostLeftOut = 10;  // steps in a row
+
+/// All of a step but its plans and its data.
+double busy_ms(const StepTimes& times) {
+  return times.gather_ms + times.forward_ms + times.backward_ms + times.exposed_comm_ms + times.optimizer_ms;
+}
 
 constexpr const char* kDiverged =
     ", so training has diverged. Try a smaller --lr, a longer --warmup-epochs, or --wire bf16 in place of "
@@ -98,10 +104,12 @@ void Trainer::load() {
   TrainingStepConfig config = training_step_config(options_.step);
   config.looks_before_updates = options_.on_nonfinite == "skip";
   step_ = std::make_unique<TrainingStep>(state_->network, state_->sgd, *reducer_, config, state_->feedback());
+  captured_ = make_captured_step(options_, *state_, config, communicator_, *step_);
   LoaderConfig loading = loader_config(options_.workers, *options_.seed, options_.bad_images, log_);
   loading.pinned = request_.device.is_cuda();
   loader_ = std::make_unique<Loader>(*data_.train, data_.transform, loading);
   validation_loader_ = std::make_unique<Loader>(*data_.validation, data_.transform, loading);
+  feed_ = std::make_unique<BatchFeed>(*loader_, *order_, *schedule_, communicator_.rank(), request_.device);
   const EvaluationImages images{.training = *loader_,
                                 .order = *order_,
                                 .validation = *validation_loader_,
@@ -232,9 +240,11 @@ void Trainer::train_step() {
     flip_a_bit(state_->network.parameters().front().value);
   }
   StepRecord record{.step = step + 1, .epoch = schedule_->epoch(step), .lr = schedule_->lr(step)};
-  const Batch batch = next_batch(record.data_ms);
+  const Batch batch = feed_->next(step);
+  record.data_ms = feed_->waited_ms();
   const auto planning = Clock::now();
-  const StepPlans plans = state_->plans(step, schedule_->mode(step), schedule_->ratio(step));
+  const StepPlans plans = state_->plans(step, schedule_->mode(step), schedule_->ratio(step),
+                                        captured_ ? captured_->largest() : nullptr);
   record.plan_ms = 1e3 * seconds_since(planning);
   record.sample_ratio = state_->ratio();
   record.global_images = batch.global_count;
@@ -247,6 +257,7 @@ void Trainer::train_step() {
   } else {
     settle_nonfinite(record.result.loss);
   }
+  feed_->was_busy(busy_ms(record.result.times));
   stop_requested_ = record.result.stop_requested;
   state_->steps_done = step + 1;
   state_->recalibrated.reset();
@@ -256,19 +267,6 @@ void Trainer::train_step() {
   if (leads()) {
     report_->step(record);
   }
-}
-
-Batch Trainer::next_batch(double& waited_ms) {
-  const std::int64_t epoch = schedule_->epoch(state_->steps_done);
-  if (loader_epoch_ != epoch) {
-    loader_->start_epoch(*order_, communicator_.rank(), epoch, schedule_->step_in_epoch(state_->steps_done),
-                         schedule_->image_size(state_->steps_done));
-    loader_epoch_ = epoch;
-  }
-  auto batch = loader_->next();
-  waited_ms = loader_->waited_ms();
-  require(batch.has_value(), "an epoch has fewer batches than it said");
-  return *std::move(batch);
 }
 
 MicrobatchSource Trainer::microbatches(const Batch& batch) const {
@@ -294,7 +292,9 @@ MicrobatchSource Trainer::microbatches(const Batch& batch) const {
 StepResult Trainer::run_step(const StepPlans& plans, const Batch& batch, double lr) {
   const MicrobatchSource parts = microbatches(batch);
   const bool wants_stop = request_.stop_requested();
-  const auto result = step_->run(plans, parts, lr, wants_stop);
+  const auto result = captured_ ? captured_->run(plans, parts, lr, wants_stop,
+                                                 [&] { feed_->prefetch_after(state_->steps_done); })
+                                : step_->run(plans, parts, lr, wants_stop);
   if (result) {
     return *result;
   }
@@ -391,7 +391,7 @@ bool Trainer::evaluate_networks() {
     report_->finish_interval();
   }
   const std::int64_t epoch = schedule_->epoch(state_->steps_done - 1);
-  loader_epoch_ = -1;  // its loader may be wanted
+  feed_->lend_loader();
   return evaluation_->run(
       epoch, request_.stop_requested, [&](const std::string& network, const Accuracy& accuracy) {
         if (leads()) {

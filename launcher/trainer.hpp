@@ -14,6 +14,8 @@
 #include "imagenet/epoch_order.hpp"
 #include "imagenet/loader.hpp"
 #include "launcher/activity.hpp"
+#include "launcher/batch_feed.hpp"
+#include "launcher/captured_step.hpp"
 #include "launcher/checkpoint.hpp"
 #include "launcher/checkpoint_writer.hpp"
 #include "launcher/consensus.hpp"
@@ -70,7 +72,6 @@ class Trainer {
 
   // Steps
   void train_step();
-  [[nodiscard]] Batch next_batch(double& waited_ms);
   /// Of at most --batch-size images each; `batch` outlives them.
   [[nodiscard]] MicrobatchSource microbatches(const Batch& batch) const;
   [[nodiscard]] StepResult run_step(const StepPlans& plans, const Batch& batch, double lr);
@@ -108,13 +109,14 @@ class Trainer {
   std::unique_ptr<TrainingState> state_;
   std::unique_ptr<GradientReducer> reducer_;
   std::unique_ptr<TrainingStep> step_;
+  std::unique_ptr<CapturedStep> captured_;  // in its place where a device is given whole steps
   std::unique_ptr<Loader> loader_;
   std::unique_ptr<Loader> validation_loader_;
+  std::unique_ptr<BatchFeed> feed_;
   std::unique_ptr<NetworkEvaluation> evaluation_;
   std::unique_ptr<RunReport> report_;  // rank 0's
   std::unique_ptr<CheckpointWriter> writer_;
 
-  std::int64_t loader_epoch_ = -1;  // where the training loader is; -1: nowhere
   bool stop_requested_ = false;
   std::int64_t left_out_ = 0;                        // steps in a row, by --on-nonfinite skip
   std::optional<NormStatistics> statistics_before_;  // of the step, likewise

@@ -52,16 +52,27 @@ TrainingState::TrainingState(const TrainOptions& options, std::int64_t in_channe
   }
 }
 
-StepPlans TrainingState::plans(std::int64_t step, Mode mode_of_step, double ratio) {
+const Plan& TrainingState::kept_channels(std::int64_t step, double ratio, const Plan* largest) {
+  const auto at = static_cast<std::uint64_t>(step);
+  if (largest != nullptr && planner.takes(at, ratio, *largest)) {
+    return planner.plan(at, ratio, *largest);
+  }
+  // To ask for them is to wait for the device.
+  return planner.reads_norms(at, ratio) ? planner.plan(at, ratio, sgd.norms())
+                                        : planner.plan(at, ratio, std::span<const std::vector<float>>());
+}
+
+StepPlans TrainingState::plans(std::int64_t step, Mode mode_of_step, double ratio, const Plan* largest) {
   if (network_options_.join == "zero" && grows(mode_of_step, ratio)) {
     clear_what_joins();
+    largest = nullptr;  // it was of the weights before
   }
   // A compact network has no place for what is owed of the channels that it leaves out: one exact step pays.
   const bool pays = mode != Mode::compact && mode_of_step == Mode::compact && is_in_debt();
   mode = pays ? Mode::dense : mode_of_step;
   const auto at = static_cast<std::uint64_t>(step);
   const DrawKey draws{.seed = seed_, .step = at};
-  const Plan& kept = planner.plan(at, mode == Mode::compact ? ratio : 1.0, sgd.norms());
+  const Plan& kept = kept_channels(step, mode == Mode::compact ? ratio : 1.0, largest);
   if (mode == Mode::approximate) {
     products_ratio_ = ratio;
     return {.network = kept, .draws = draws, .products = network_options_.products(ratio)};
@@ -70,8 +81,8 @@ StepPlans TrainingState::plans(std::int64_t step, Mode mode_of_step, double rati
     return {.network = kept, .pays = pays, .draws = draws};
   }
   Planner& cutter = slices->planner;
-  const auto norms = cutter.is_due(at, ratio) ? sgd.norms(slices->layout.sites, slices->parameters)
-                                              : std::vector<std::vector<float>>(slices->layout.sites.size());
+  const auto norms = cutter.reads_norms(at, ratio) ? sgd.norms(slices->layout.sites, slices->parameters)
+                                                   : std::vector<std::vector<float>>();
   return {.network = kept, .slices = &cutter.plan(at, ratio, norms), .draws = draws};
 }
 

@@ -34,8 +34,9 @@ struct TrainingState {
   TrainingState(const TrainOptions& options, std::int64_t in_channels, std::int64_t num_classes,
                 at::Device device = at::kCPU);
 
-  /// What `step` runs on and sends, drawn where it is due.
-  [[nodiscard]] StepPlans plans(std::int64_t step, Mode mode, double ratio);
+  /// What `step` runs on and sends, drawn where it is due. `largest`: which channels have the largest norms,
+  /// where that is known; used where it is what is to be drawn.
+  [[nodiscard]] StepPlans plans(std::int64_t step, Mode mode, double ratio, const Plan* largest = nullptr);
   /// Of the plans handed out last.
   [[nodiscard]] double ratio() const;
   /// Whether that step's forward pass was the exact network's, as batch norm's statistics then are.
@@ -64,6 +65,8 @@ struct TrainingState {
   std::optional<NormStatistics> recalibrated;  ///< of the exact network, since the last evaluation
 
  private:
+  [[nodiscard]] const Plan& kept_channels(std::int64_t step, double ratio, const Plan* largest);
+
   NetworkOptions network_options_;
   StepOptions step_options_;
   std::uint64_t seed_;

@@ -3,8 +3,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cross_entropy_loss.h>
 #include <c10/util/Exception.h>
-#include <torch/csrc/autograd/function_hook.h>
-#include <torch/csrc/autograd/variable.h>
 
 #include <array>
 #include <utility>
@@ -13,21 +11,12 @@
 #include "core/error.hpp"
 #include "core/finite.hpp"
 #include "core/text.hpp"
+#include "launcher/gradient_hook.hpp"
+#include "launcher/out_of_memory.hpp"
 #include "launcher/stopwatch.hpp"
 #include "sampling/memory_order.hpp"
 
 namespace slicereduce {
-
-/// Called by autograd once a leaf's gradient is complete, in the order in which backward reaches them.
-class TrainingStep::GradientHook final : public torch::autograd::PostAccumulateGradHook {
- public:
-  GradientHook(TrainingStep& step, std::size_t parameter) : step_(step), parameter_(parameter) {}
-  void operator()(const at::Tensor& leaf) override { step_.take_gradient(parameter_, leaf); }
-
- private:
-  TrainingStep& step_;
-  std::size_t parameter_;
-};
 
 namespace {
 
@@ -108,11 +97,8 @@ std::optional<StepResult> TrainingStep::run(const StepPlans& plans, const Microb
 void TrainingStep::gather(const Plan& plan) {
   network_.gather(plan, config_.precision, compact_);
   for (std::size_t p = 0; p < compact_.leaves.size(); ++p) {
-    auto& hook = torch::autograd::impl::post_acc_grad_hooks(compact_.leaves[p]);
-    if (hook == nullptr) {
-      torch::autograd::impl::set_post_acc_grad_hooks(compact_.leaves[p],
-                                                     std::make_unique<GradientHook>(*this, p));
-    }
+    take_gradients_of(compact_.leaves[p],
+                      [this, p](const at::Tensor& gradient) { take_gradient(p, gradient); });
   }
 }
 
@@ -150,12 +136,7 @@ void TrainingStep::compute_gradients(const StepPlans& plans, const MicrobatchSou
     try {
       loss_sum += compute_gradient(plans, batch, result.times) * static_cast<double>(size);
     } catch (const c10::OutOfMemoryError& failure) {
-      throw Error(ErrorKind::usage,
-                  concat("a step with ", size, " images at once does not fit into the memory of ",
-                         network_.device().str(),
-                         ": take a smaller --batch-size, and --accumulate for as large "
-                         "a step, or --precision bf16 (",
-                         failure.what_without_backtrace(), ")"));
+      throw does_not_fit(size, network_.device(), failure);
     }
     images += size;
   }
@@ -180,9 +161,7 @@ double TrainingStep::compute_gradient(const StepPlans& plans, const Microbatch& 
   return value;
 }
 
-void TrainingStep::take_gradient(std::size_t parameter, const at::Tensor& leaf) {
-  // Its only copy from now on is the one that is sent.
-  const at::Tensor gradient = std::exchange(leaf.mutable_grad(), at::Tensor());
+void TrainingStep::take_gradient(std::size_t parameter, const at::Tensor& gradient) {
   at::Tensor& sum = accumulated_[parameter];
   if (!sum.defined()) {
     // In fp32: sums in bf16 would lose what later microbatches add.

@@ -125,14 +125,12 @@ class TrainingStep {
                                               double lr, bool wants_stop = false);
 
  private:
-  class GradientHook;
-
   void gather(const Plan& plan);
   void cut_gradients(const StepPlans& plans);
   void begin_reduction(const StepPlans& plans, bool wants_stop);
   void compute_gradients(const StepPlans& plans, const MicrobatchSource& batches, StepResult& result);
   [[nodiscard]] double compute_gradient(const StepPlans& plans, const Microbatch& batch, StepTimes& times);
-  void take_gradient(std::size_t parameter, const at::Tensor& leaf);
+  void take_gradient(std::size_t parameter, const at::Tensor& gradient);
   void send(std::size_t parameter, const at::Tensor& gradient);
   [[nodiscard]] std::optional<ReduceTimes> update(const StepPlans& plans, double lr, StepResult& result);
   [[nodiscard]] bool is_finite_throughout();

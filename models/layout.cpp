@@ -1,5 +1,6 @@
 #include "models/layout.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -252,6 +253,14 @@ Coupling parse_coupling(const std::string& name) {
 }
 
 std::string to_string(Coupling coupling) { return coupling == Coupling::block ? "block" : "none"; }
+
+bool has_dropout(const Steps& steps) {
+  return std::ranges::any_of(steps, [](const Step& step) {
+    const auto* residual = std::get_if<ResidualStep>(&step.kind);
+    return std::holds_alternative<DropoutStep>(step.kind) ||
+           (residual != nullptr && (has_dropout(residual->branch) || has_dropout(residual->projection)));
+  });
+}
 
 Layout make_layout(const Architecture& architecture, Coupling coupling, bool sample_classifier) {
   return Builder(architecture, coupling, sample_classifier).build();

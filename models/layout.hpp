@@ -111,6 +111,9 @@ struct Layout {
   std::size_t classifier_weight = 0;
 };
 
+/// Whether a forward pass of training draws random numbers.
+[[nodiscard]] bool has_dropout(const Steps& steps);
+
 [[nodiscard]] Layout make_layout(const Architecture& architecture, Coupling coupling, bool sample_classifier);
 
 }  // namespace slicereduce

@@ -222,8 +222,13 @@ Network::Network(Layout layout, std::uint64_t seed, at::Device device)
 }
 
 void Network::gather(const Plan& plan, Precision precision, CompactNetwork& compact) const {
+  gather(PlacedPlan(plan, device_), precision, compact);
+}
+
+void Network::gather(const PlacedPlan& placed, Precision precision, CompactNetwork& compact) const {
   const c10::NoGradGuard no_grad;
-  compact.plan = PlacedPlan(plan, device_);
+  const Plan& plan = placed.plan();
+  compact.plan = placed;
   compact.leaves.resize(parameters_.size());
   for (std::size_t p = 0; p < parameters_.size(); ++p) {
     const auto& parameter = parameters_[p];

@@ -65,6 +65,8 @@ class Network {
   /// their sizes still fit. A whole fp32 weight is not copied: its leaf shares its memory. Batch
   /// norm's leaves are fp32 in either precision. Leaves require gradients.
   void gather(const Plan& plan, Precision precision, CompactNetwork& compact) const;
+  /// The same by indices that are on the device.
+  void gather(const PlacedPlan& plan, Precision precision, CompactNetwork& compact) const;
 
   /// Logits [N, num_classes], fp32, of images [N, C, H, W] (channels_last, fp32). Builds the autograd
   /// graph unless gradients are off. Updates `statistics` as `mode` says, in the channels that the

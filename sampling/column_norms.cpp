@@ -1,5 +1,7 @@
 #include "sampling/column_norms.hpp"
 
+#include <ATen/ops/empty.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -64,7 +66,7 @@ ColumnSquares column_squares(const SlicedParameter& parameter) {
 std::vector<std::vector<float>> site_norms(std::span<const Site> sites,
                                            std::span<const SlicedParameter> parameters) {
   if (!parameters.empty() && !parameters.front().value.is_cpu()) {
-    return indexed::site_norms(sites, parameters);
+    return split_by_site(indexed::site_norms(sites, parameters), sites);
   }
   std::vector<ColumnSquares> squares;
   for (const auto& parameter : parameters) {
@@ -96,14 +98,29 @@ std::vector<std::vector<float>> site_norms(std::span<const Site> sites,
   return norms;
 }
 
-std::vector<std::vector<float>> split_by_site(std::span<const float> norms, std::span<const Site> sites) {
+std::vector<std::vector<float>> split_by_site(const at::Tensor& norms, std::span<const Site> sites) {
+  const at::Tensor here = norms.cpu();
+  std::span<const float> rest(here.const_data_ptr<float>(), static_cast<std::size_t>(here.numel()));
   std::vector<std::vector<float>> by_site;
   for (const auto& site : sites) {
-    const auto of_site = norms.first(static_cast<std::size_t>(site.channels));
+    const auto of_site = rest.first(static_cast<std::size_t>(site.channels));
     by_site.emplace_back(of_site.begin(), of_site.end());
-    norms = norms.subspan(of_site.size());
+    rest = rest.subspan(of_site.size());
   }
   return by_site;
+}
+
+at::Tensor joined(std::span<const std::vector<float>> norms) {
+  std::size_t channels = 0;
+  for (const auto& of_site : norms) {
+    channels += of_site.size();
+  }
+  const at::Tensor all = at::empty({static_cast<std::int64_t>(channels)}, at::kFloat);
+  auto* next = all.mutable_data_ptr<float>();
+  for (const auto& of_site : norms) {
+    next = std::ranges::copy(of_site, next).out;
+  }
+  return all;
 }
 
 }  // namespace slicereduce

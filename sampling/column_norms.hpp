@@ -46,8 +46,11 @@ class ColumnSquares {
                                                          std::span<const SlicedParameter> parameters,
                                                          std::span<const ColumnSquares> squares);
 
-/// Norms of all sites' channels, one site after the other, cut at the sites.
-[[nodiscard]] std::vector<std::vector<float>> split_by_site(std::span<const float> norms,
+/// Norms of all sites' channels, [channels of all sites] float, one site after the other, on any device: cut
+/// at the sites. Waits for the device.
+[[nodiscard]] std::vector<std::vector<float>> split_by_site(const at::Tensor& norms,
                                                             std::span<const Site> sites);
+/// The inverse, in host memory.
+[[nodiscard]] at::Tensor joined(std::span<const std::vector<float>> norms);
 
 }  // namespace slicereduce

@@ -10,7 +10,6 @@
 
 #include "core/error.hpp"
 #include "core/text.hpp"
-#include "sampling/column_norms.hpp"
 #include "sampling/memory_order.hpp"
 #include "sampling/slice_kernels.hpp"
 
@@ -139,6 +138,10 @@ class KernelPasses final : public WeightPasses {
       entry.columns = kept_of(plan, shape.column_site, shape.columns());
       entry.step = rule.of(shape);
       entry.nesterov = rule.nesterov;
+      if (rule.live != nullptr) {
+        entry.live_lr = rule.live->lr.const_data_ptr<float>();
+        entry.goes = rule.live->goes.const_data_ptr<std::int32_t>();
+      }
       entries.push_back(entry);
     }
     run_all<UpdateEntry>(entries, device());
@@ -154,15 +157,12 @@ class KernelPasses final : public WeightPasses {
     run_all<UpdateEntry>(entries, device());
   }
 
-  [[nodiscard]] std::vector<std::vector<float>> norms(std::span<const Site> sites,
-                                                      std::span<const SlicedParameter> cut) const override {
+  [[nodiscard]] at::Tensor norms(std::span<const Site> sites,
+                                 std::span<const SlicedParameter> cut) const override {
     std::vector<NormEntry> entries(sites.size());
     std::int64_t channels = 0;
     for (const Site& site : sites) {
       channels += site.channels;
-    }
-    if (channels == 0) {
-      return std::vector<std::vector<float>>(sites.size());
     }
     const at::Tensor all = at::empty({channels}, parameters_.front().value.options());
     float* next = all.mutable_data_ptr<float>();
@@ -175,8 +175,7 @@ class KernelPasses final : public WeightPasses {
       add_source(cut[p].shape, squares_[p], entries);
     }
     run_all<NormEntry>(entries, device());
-    const at::Tensor here = all.cpu();
-    return split_by_site({here.const_data_ptr<float>(), static_cast<std::size_t>(channels)}, sites);
+    return all;
   }
 
  private:
@@ -265,6 +264,30 @@ at::Tensor give_back(const at::Tensor& taken, const at::Tensor& passed, const Pl
   require(entry[0].type != Number::fp16, "activations are float or bfloat16");
   run_all<GiveEntry>(entry, taken.device());
   return to;
+}
+
+void keep_largest(const at::Tensor& norms, std::span<const std::int64_t> channels,
+                  std::span<const std::int64_t> kept, const at::Tensor& indices) {
+  const at::Tensor chosen = at::empty(norms.sizes(), norms.options().dtype(at::kInt));
+  std::vector<RankEntry> ranks;
+  std::vector<ListEntry> lists;
+  std::int64_t channel = 0;
+  std::int64_t place = 0;
+  for (std::size_t site = 0; site < channels.size(); ++site) {
+    ranks.push_back({.norms = norms.const_data_ptr<float>() + channel,
+                     .chosen = chosen.mutable_data_ptr<std::int32_t>() + channel,
+                     .channels = static_cast<std::int32_t>(channels[site]),
+                     .kept = static_cast<std::int32_t>(kept[site])});
+    lists.push_back({.chosen = ranks.back().chosen,
+                     .indices = indices.mutable_data_ptr<std::int64_t>() + place,
+                     .channels = ranks.back().channels,
+                     .kept = ranks.back().kept});
+    channel += channels[site];
+    place += kept[site];
+  }
+  require(channel == norms.numel() && place == indices.numel(), "norms or indices of other sites");
+  run_all<RankEntry>(ranks, norms.device());
+  run_all<ListEntry>(lists, norms.device());
 }
 
 std::unique_ptr<WeightPasses> make_weight_passes(std::span<const SlicedParameter> parameters,

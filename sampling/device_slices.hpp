@@ -27,6 +27,12 @@ void gather_slices(std::span<const SlicedParameter> parameters, const PlacedPlan
 /// Its gradient: `passed` (zero where undefined) plus `taken` times the scale, in the kept channels.
 [[nodiscard]] at::Tensor give_back(const at::Tensor& taken, const at::Tensor& passed, const PlacedSet& set);
 
+/// Writes to `indices`, [kept channels of all sites] int64, which channels of each site have its `kept`
+/// largest norms: what the sampler topk keeps. `norms`: [channels of all sites] float. Both one site after
+/// the other, on one device; the host does not wait for it.
+void keep_largest(const at::Tensor& norms, std::span<const std::int64_t> channels,
+                  std::span<const std::int64_t> kept, const at::Tensor& indices);
+
 /// Of all `parameters`, which outlive it. The pass that updates weights yields their squares.
 [[nodiscard]] std::unique_ptr<WeightPasses> make_weight_passes(std::span<const SlicedParameter> parameters,
                                                                std::span<const at::Tensor> momentum);

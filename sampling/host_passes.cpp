@@ -66,9 +66,9 @@ class HostPasses final : public WeightPasses {
     }
   }
 
-  [[nodiscard]] std::vector<std::vector<float>> norms(std::span<const Site> sites,
-                                                      std::span<const SlicedParameter> cut) const override {
-    return site_norms(sites, cut, squares_);
+  [[nodiscard]] at::Tensor norms(std::span<const Site> sites,
+                                 std::span<const SlicedParameter> cut) const override {
+    return joined(site_norms(sites, cut, squares_));
   }
 
  private:
@@ -139,6 +139,7 @@ void HostPasses::update_block(const Block& block, const SgdRule& rule) {
 
 void HostPasses::update(std::size_t first, std::span<const SlicedParameter> cut, const PlacedPlan& plan,
                         std::span<const Gradient> gradients, const SgdRule& rule) {
+  require(!rule.live, "the host's passes know the learning rate before they run");
   std::vector<Placement> placements;
   placements.reserve(cut.size());
   std::vector<Block> blocks;

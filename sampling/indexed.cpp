@@ -74,10 +74,9 @@ at::Tensor scatter_slices(const ParameterShape& shape, const PlacedPlan& plan, c
   return with_sizes(dense.view({-1}), shape.sizes);
 }
 
-std::vector<std::vector<float>> site_norms(std::span<const Site> sites,
-                                           std::span<const SlicedParameter> parameters) {
+at::Tensor site_norms(std::span<const Site> sites, std::span<const SlicedParameter> parameters) {
   if (sites.empty()) {
-    return {};
+    return at::empty({0}, at::kFloat);
   }
   const auto options = parameters.front().value.options().dtype(at::kDouble);
   std::vector<at::Tensor> totals;
@@ -91,8 +90,7 @@ std::vector<std::vector<float>> site_norms(std::span<const Site> sites,
           as_matrix(value, shape).square().sum(at::IntArrayRef({0, 1}), /*keepdim=*/false, at::kDouble));
     }
   }
-  const at::Tensor all = at::cat(totals).sqrt_().to(at::kFloat).cpu();
-  return split_by_site({all.const_data_ptr<float>(), static_cast<std::size_t>(all.numel())}, sites);
+  return at::cat(totals).sqrt_().to(at::kFloat);
 }
 
 at::Tensor take(const at::Tensor& x, const PlacedSet& set) {
@@ -175,8 +173,8 @@ class IndexedPasses final : public WeightPasses {
     indexed::update(cut, std::span(momentum_).subspan(first, cut.size()), plan, gradients, rule);
   }
   void refresh() override {}  // norms() looks at the weights
-  [[nodiscard]] std::vector<std::vector<float>> norms(std::span<const Site> sites,
-                                                      std::span<const SlicedParameter> cut) const override {
+  [[nodiscard]] at::Tensor norms(std::span<const Site> sites,
+                                 std::span<const SlicedParameter> cut) const override {
     return indexed::site_norms(sites, cut);
   }
 

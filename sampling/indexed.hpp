@@ -21,8 +21,8 @@ void gather_slices(const SlicedParameter& parameter, const PlacedPlan& plan, con
 [[nodiscard]] at::Tensor scatter_slices(const ParameterShape& shape, const PlacedPlan& plan,
                                         const at::Tensor& compact);
 
-[[nodiscard]] std::vector<std::vector<float>> site_norms(std::span<const Site> sites,
-                                                         std::span<const SlicedParameter> parameters);
+/// Of all sites, one after the other: see split_by_site().
+[[nodiscard]] at::Tensor site_norms(std::span<const Site> sites, std::span<const SlicedParameter> parameters);
 
 /// x [N, C, H, W] or [N, C] gives [N, k, H, W] in channels_last, or [N, k].
 [[nodiscard]] at::Tensor take(const at::Tensor& x, const PlacedSet& set);

@@ -12,6 +12,8 @@ bool are_built() { return false; }
 const char* launch(const Table<GatherEntry>& /*table*/, void* /*stream*/) { return kMissing; }
 const char* launch(const Table<UpdateEntry>& /*table*/, void* /*stream*/) { return kMissing; }
 const char* launch(const Table<NormEntry>& /*table*/, void* /*stream*/) { return kMissing; }
+const char* launch(const Table<RankEntry>& /*table*/, void* /*stream*/) { return kMissing; }
+const char* launch(const Table<ListEntry>& /*table*/, void* /*stream*/) { return kMissing; }
 const char* launch(const Table<TakeEntry>& /*table*/, void* /*stream*/) { return kMissing; }
 const char* launch(const Table<GiveEntry>& /*table*/, void* /*stream*/) { return kMissing; }
 

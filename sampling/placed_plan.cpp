@@ -2,8 +2,11 @@
 
 #include <ATen/ops/from_blob.h>
 
+#include <algorithm>
 #include <span>
 #include <utility>
+
+#include "core/error.hpp"
 
 namespace slicereduce {
 
@@ -49,14 +52,24 @@ PlacedSet::PlacedSet(ChannelSet channels, at::Tensor indices, at::Tensor factors
 
 PlacedPlan::PlacedPlan(Plan plan, at::Device device) : plan_(std::move(plan)), device_(device) {
   const Packed packed(plan_.sets);
-  const at::Tensor kept = on_device<std::int64_t>(packed.kept, device);
-  const at::Tensor scale = on_device<float>(packed.scale, device);
+  indices_ = on_device<std::int64_t>(packed.kept, device);
+  cut(on_device<float>(packed.scale, device));
+}
+
+PlacedPlan::PlacedPlan(Plan plan, at::Tensor indices)
+    : plan_(std::move(plan)), device_(indices.device()), indices_(std::move(indices)) {
+  require(std::ranges::all_of(plan_.sets, &std::vector<float>::empty, &ChannelSet::scale),
+          "a plan that scales needs its factors");
+  cut({});
+}
+
+void PlacedPlan::cut(const at::Tensor& scale) {
   std::int64_t next_kept = 0;
   std::int64_t next_scale = 0;
   for (const ChannelSet& set : plan_.sets) {
     const auto factors = static_cast<std::int64_t>(set.scale.size());
     sets_.push_back(
-        std::make_shared<const PlacedSet>(set, kept.narrow(0, next_kept, set.size()),
+        std::make_shared<const PlacedSet>(set, indices_.narrow(0, next_kept, set.size()),
                                           factors > 0 ? scale.narrow(0, next_scale, factors) : at::Tensor()));
     next_kept += set.size();
     next_scale += factors;

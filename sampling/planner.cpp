@@ -72,17 +72,38 @@ bool Planner::is_due(std::uint64_t step, double ratio) const {
 }
 
 const Plan& Planner::plan(std::uint64_t step, double ratio, std::span<const std::vector<float>> norms) {
-  require(sites_.size() == norms.size(), "a plan needs the norms of every site");
   if (!is_due(step, ratio)) {
     return state_.plan;
   }
+  require(!reads_norms(step, ratio) || sites_.size() == norms.size(), "a plan needs the norms of every site");
   state_.ratio = ratio;
-  SampleSize size = config_.size;
-  size.ratio = ratio;
+  const SampleSize size = size_at(ratio);
   for (std::size_t site = 0; site < sites_.size(); ++site) {
-    state_.plan.sets[site] = draw(site, norms[site], size, step);
+    state_.plan.sets[site] = draw(site, norms.empty() ? std::span<const float>() : norms[site], size, step);
   }
   return state_.plan;
+}
+
+const Plan& Planner::plan(std::uint64_t step, double ratio, const Plan& largest) {
+  require(takes(step, ratio, largest), "a choice of channels that a step is not to have");
+  state_.ratio = ratio;
+  state_.plan = largest;
+  return state_.plan;
+}
+
+bool Planner::takes(std::uint64_t step, double ratio, const Plan& largest) const {
+  const SampleSize size = size_at(ratio);
+  const auto fits = [&](const Site& site, const ChannelSet& set) {
+    return !site.in_turn && set.channels == site.channels && set.size() == size.kept(site.channels);
+  };
+  return reads_norms(step, ratio) && sampler_->keeps_largest() &&
+         std::ranges::equal(sites_, largest.sets, fits);
+}
+
+SampleSize Planner::size_at(double ratio) const {
+  SampleSize size = config_.size;
+  size.ratio = ratio;
+  return size;
 }
 
 ChannelSet Planner::draw(std::size_t site, std::span<const float> norms, const SampleSize& size,

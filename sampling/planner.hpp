@@ -39,8 +39,17 @@ class Planner {
 
   /// The plan of `step` at `ratio`; `norms` of the weights as they are. Steps come in order.
   const Plan& plan(std::uint64_t step, double ratio, std::span<const std::vector<float>> norms);
-  /// Whether that draws one, and reads the norms.
+  /// The same where a device has found the channels of the largest norms, which its sampler keeps. Throws
+  /// Error(invariant) where this is not what `step` is to have.
+  const Plan& plan(std::uint64_t step, double ratio, const Plan& largest);
+  /// Whether that draws one.
   [[nodiscard]] bool is_due(std::uint64_t step, double ratio) const;
+  /// Whether that reads the norms; else there need not be any.
+  [[nodiscard]] bool reads_norms(std::uint64_t step, double ratio) const {
+    return ratio != 1.0 && is_due(step, ratio);
+  }
+  /// Whether `largest` is what it would draw.
+  [[nodiscard]] bool takes(std::uint64_t step, double ratio, const Plan& largest) const;
   [[nodiscard]] const Plan& current() const { return state_.plan; }
   [[nodiscard]] double ratio() const { return state_.ratio; }
 
@@ -53,6 +62,7 @@ class Planner {
   [[nodiscard]] const Sampler& sampler() const { return *sampler_; }
 
  private:
+  [[nodiscard]] SampleSize size_at(double ratio) const;
   [[nodiscard]] ChannelSet draw(std::size_t site, std::span<const float> norms, const SampleSize& size,
                                 std::uint64_t step);
   [[nodiscard]] std::span<std::uint32_t> waiting(std::size_t site, std::int64_t group);

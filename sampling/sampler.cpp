@@ -52,6 +52,7 @@ class TopK final : public Sampler {
   }
   [[nodiscard]] bool settles() const override { return true; }
   [[nodiscard]] bool fixed_size() const override { return true; }
+  [[nodiscard]] bool keeps_largest() const override { return true; }
 };
 
 /// The k largest of log p_c + noise * G_c, where each G_c has the standard Gumbel distribution.

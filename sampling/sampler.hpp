@@ -61,6 +61,8 @@ class Sampler {
   [[nodiscard]] virtual bool counts_draws() const { return false; }
   /// Whether it reads Candidates::noise.
   [[nodiscard]] virtual bool explores() const { return false; }
+  /// Whether it always keeps the largest norms, as kernels::keep_largest() does.
+  [[nodiscard]] virtual bool keeps_largest() const { return false; }
 };
 
 /// Whether what is kept is multiplied so that a sum over it estimates the sum over all without bias.

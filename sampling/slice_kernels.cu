@@ -51,6 +51,8 @@ bool are_built() { return true; }
 const char* launch(const Table<GatherEntry>& table, void* stream) { return launch_all(table, stream); }
 const char* launch(const Table<UpdateEntry>& table, void* stream) { return launch_all(table, stream); }
 const char* launch(const Table<NormEntry>& table, void* stream) { return launch_all(table, stream); }
+const char* launch(const Table<RankEntry>& table, void* stream) { return launch_all(table, stream); }
+const char* launch(const Table<ListEntry>& table, void* stream) { return launch_all(table, stream); }
 const char* launch(const Table<TakeEntry>& table, void* stream) { return launch_all(table, stream); }
 const char* launch(const Table<GiveEntry>& table, void* stream) { return launch_all(table, stream); }
 

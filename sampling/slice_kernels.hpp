@@ -42,6 +42,8 @@ struct Table {
 [[nodiscard]] const char* launch(const Table<GatherEntry>& table, void* stream);
 [[nodiscard]] const char* launch(const Table<UpdateEntry>& table, void* stream);
 [[nodiscard]] const char* launch(const Table<NormEntry>& table, void* stream);
+[[nodiscard]] const char* launch(const Table<RankEntry>& table, void* stream);
+[[nodiscard]] const char* launch(const Table<ListEntry>& table, void* stream);
 [[nodiscard]] const char* launch(const Table<TakeEntry>& table, void* stream);
 [[nodiscard]] const char* launch(const Table<GiveEntry>& table, void* stream);
 

@@ -123,6 +123,8 @@ struct UpdateEntry {
   std::int32_t all_columns = 0;
   Number type = Number::fp32;  ///< of the gradient
   SgdStep step;
+  const float* live_lr = nullptr;      ///< the learning rate in step's place, if any
+  const std::int32_t* goes = nullptr;  ///< where it is 0, the squares alone are renewed
   bool nesterov = false;
   bool packed = false;  ///< whether 16 bytes of weights may be read at once
 
@@ -151,6 +153,11 @@ SLICEREDUCE_HOST_DEVICE void update_columns(const UpdateEntry& entry, std::uint3
     kept_place[i] = kept ? tap * entry.columns.count + next_column++ : -1;
   }
 
+  const bool changes = entry.gradient != nullptr && (entry.goes == nullptr || *entry.goes != 0);
+  SgdStep step = entry.step;
+  if (entry.live_lr != nullptr) {
+    step.lr = *entry.live_lr;
+  }
   const std::int64_t kept_row_numel = static_cast<std::int64_t>(entry.taps) * entry.columns.count;
   const std::int32_t begin = group * UpdateEntry::kRowsPerGroup;
   const std::int32_t past = begin + UpdateEntry::kRowsPerGroup;
@@ -160,14 +167,14 @@ SLICEREDUCE_HOST_DEVICE void update_columns(const UpdateEntry& entry, std::uint3
   for (std::int32_t row = begin; row < end; ++row) {
     const std::int64_t at = static_cast<std::int64_t>(row) * entry.row_numel() + place;
     auto weights = load<kWidth>(static_cast<const float*>(entry.weights) + at);
-    if (entry.gradient != nullptr) {
+    if (changes) {
       auto momentum = load<kWidth>(static_cast<const float*>(entry.momentum) + at);
       const bool kept = entry.rows.has(next_row, row);
       const T* gradient = static_cast<const T*>(entry.gradient) + (kept ? next_row++ : 0) * kept_row_numel;
       for (int i = 0; i < kWidth; ++i) {
         const float g = kept && kept_place[i] >= 0 ? static_cast<float>(gradient[kept_place[i]]) : 0.0F;
-        entry.nesterov ? update_weight<true>(g, entry.step, weights.numbers[i], momentum.numbers[i])
-                       : update_weight<false>(g, entry.step, weights.numbers[i], momentum.numbers[i]);
+        entry.nesterov ? update_weight<true>(g, step, weights.numbers[i], momentum.numbers[i])
+                       : update_weight<false>(g, step, weights.numbers[i], momentum.numbers[i]);
       }
       store<kWidth>(entry.weights + at, weights);
       store<kWidth>(entry.momentum + at, momentum);
@@ -224,6 +231,51 @@ SLICEREDUCE_HOST_DEVICE inline void run(const NormEntry& entry, std::uint32_t ch
     }
   }
   entry.norms[channel] = static_cast<float>(sqrt(total));
+}
+
+/// Whether each channel of a site is among those of the `kept` largest norms, ties to the lower index: the
+/// sampler topk. A thread counts the channels before its own.
+struct RankEntry {
+  const float* norms = nullptr;    ///< [channels]
+  std::int32_t* chosen = nullptr;  ///< [channels]: 1 or 0
+  std::int32_t channels = 0;
+  std::int32_t kept = 0;
+
+  [[nodiscard]] SLICEREDUCE_HOST_DEVICE std::int64_t threads() const { return channels; }
+};
+
+SLICEREDUCE_HOST_DEVICE inline void run(const RankEntry& entry, std::uint32_t channel) {
+  const float norm = entry.norms[channel];
+  std::int32_t before = 0;
+  for (std::uint32_t other = 0; other < static_cast<std::uint32_t>(entry.channels); ++other) {
+    const float others = entry.norms[other];
+    before += others > norm || (others == norm && other < channel) ? 1 : 0;
+  }
+  entry.chosen[channel] = before < entry.kept ? 1 : 0;
+}
+
+/// The indices of what a RankEntry has chosen, ascending. Norms that are no numbers come before nothing and
+/// after nothing, so that more than `kept` may be chosen, but never fewer: the first of them are listed.
+struct ListEntry {
+  const std::int32_t* chosen = nullptr;  ///< [channels]: 1 or 0
+  std::int64_t* indices = nullptr;       ///< [kept]
+  std::int32_t channels = 0;
+  std::int32_t kept = 0;
+
+  [[nodiscard]] SLICEREDUCE_HOST_DEVICE std::int64_t threads() const { return channels; }
+};
+
+SLICEREDUCE_HOST_DEVICE inline void run(const ListEntry& entry, std::uint32_t channel) {
+  if (entry.chosen[channel] == 0) {
+    return;
+  }
+  std::int32_t place = 0;
+  for (std::uint32_t other = 0; other < channel; ++other) {
+    place += entry.chosen[other];
+  }
+  if (place < entry.kept) {
+    entry.indices[place] = channel;
+  }
 }
 
 /// The channels that a set keeps, of activations whose channels lie side by side, times their scale. A thread

@@ -4,6 +4,7 @@
 
 #include "core/error.hpp"
 #include "core/text.hpp"
+#include "sampling/column_norms.hpp"
 #include "sampling/device_slices.hpp"
 #include "sampling/indexed.hpp"
 #include "sampling/memory_order.hpp"
@@ -44,12 +45,12 @@ SlicedSgd::SlicedSgd(std::span<SlicedParameter> parameters, std::span<const Site
     momentum_.push_back(at::zeros_like(parameter.value));
   }
   passes_ = make_passes(parameters_, momentum_);
-  norms_ = passes_->norms(sites_, parameters_);
+  norms_in_place_ = passes_->norms(sites_, parameters_);
 }
 
 void SlicedSgd::refresh_norms() {
   passes_->refresh();
-  norms_ = passes_->norms(sites_, parameters_);
+  end_step();
 }
 
 void SlicedSgd::apply(const PlacedPlan& plan, std::span<const Gradient> gradients, double lr) {
@@ -60,6 +61,22 @@ void SlicedSgd::apply(const PlacedPlan& plan, std::span<const Gradient> gradient
 
 void SlicedSgd::update(std::size_t first, std::span<const SlicedParameter> cut, const PlacedPlan& plan,
                        std::span<const Gradient> gradients, double lr) {
+  require_fitting(first, cut, plan, gradients);
+  passes_->update(first, cut, plan, gradients, {config_, lr});
+}
+
+void SlicedSgd::update(std::size_t first, std::span<const SlicedParameter> cut, const PlacedPlan& plan,
+                       std::span<const Gradient> gradients, const LiveRate& rate) {
+  require_fitting(first, cut, plan, gradients);
+  if (kernels::serve(plan.device())) {
+    passes_->update(first, cut, plan, gradients, {config_, 0, &rate});
+  } else if (rate.goes.item<std::int32_t>() != 0) {
+    passes_->update(first, cut, plan, gradients, {config_, static_cast<double>(rate.lr.item<float>())});
+  }
+}
+
+void SlicedSgd::require_fitting(std::size_t first, std::span<const SlicedParameter> cut,
+                                const PlacedPlan& plan, std::span<const Gradient> gradients) const {
   require(gradients.size() == cut.size() && first + cut.size() <= parameters_.size(),
           "SGD needs a gradient for every parameter that it updates");
   for (std::size_t i = 0; i < cut.size(); ++i) {
@@ -69,14 +86,23 @@ void SlicedSgd::update(std::size_t first, std::span<const SlicedParameter> cut, 
       (void)in_memory_order(gradients[i].values);
     }
   }
-  passes_->update(first, cut, plan, gradients, {config_, lr});
 }
 
-void SlicedSgd::end_step() { norms_ = passes_->norms(sites_, parameters_); }
+void SlicedSgd::end_step() {
+  norms_in_place_.copy_(passes_->norms(sites_, parameters_));
+  norms_.clear();
+}
+
+const std::vector<std::vector<float>>& SlicedSgd::norms() const {
+  if (norms_.empty()) {
+    norms_ = split_by_site(norms_in_place_, sites_);
+  }
+  return norms_;
+}
 
 std::vector<std::vector<float>> SlicedSgd::norms(std::span<const Site> sites,
                                                  std::span<const SlicedParameter> cut) const {
-  return passes_->norms(sites, cut);
+  return split_by_site(passes_->norms(sites, cut), sites);
 }
 
 }  // namespace slicereduce

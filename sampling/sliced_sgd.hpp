@@ -35,11 +35,19 @@ class SlicedSgd {
   /// any order; a step takes each parameter once.
   void update(std::size_t first, std::span<const SlicedParameter> cut, const PlacedPlan& plan,
               std::span<const Gradient> gradients, double lr);
+  /// The same at a rate that is read when the update runs. The host reads it at once where the weights'
+  /// device has no kernels.
+  void update(std::size_t first, std::span<const SlicedParameter> cut, const PlacedPlan& plan,
+              std::span<const Gradient> gradients, const LiveRate& rate);
   /// After all parameters were updated: renews the norms.
   void end_step();
 
-  /// Of the weights at the last step's end: see site_norms().
-  [[nodiscard]] const std::vector<std::vector<float>>& norms() const { return norms_; }
+  /// Of the weights at the last step's end: see site_norms(). Waits for their device, once a step.
+  [[nodiscard]] const std::vector<std::vector<float>>& norms() const;
+  /// The same where the weights are: see split_by_site(). One tensor for good.
+  [[nodiscard]] const at::Tensor& norms_in_place() const { return norms_in_place_; }
+  /// After a step that was captured ran again: without the host's knowledge, weights and norms are others.
+  void ran_again() { norms_.clear(); }
   /// The same for `sites` of parameters that are cut in another way.
   [[nodiscard]] std::vector<std::vector<float>> norms(std::span<const Site> sites,
                                                       std::span<const SlicedParameter> cut) const;
@@ -50,12 +58,16 @@ class SlicedSgd {
   [[nodiscard]] std::span<const at::Tensor> momentum() const { return momentum_; }
 
  private:
+  void require_fitting(std::size_t first, std::span<const SlicedParameter> cut, const PlacedPlan& plan,
+                       std::span<const Gradient> gradients) const;
+
   std::span<SlicedParameter> parameters_;
   std::span<const Site> sites_;
   SgdConfig config_;
   std::vector<at::Tensor> momentum_;
   std::unique_ptr<WeightPasses> passes_;
-  std::vector<std::vector<float>> norms_;
+  at::Tensor norms_in_place_;
+  mutable std::vector<std::vector<float>> norms_;  ///< none until they are asked for
 };
 
 }  // namespace slicereduce

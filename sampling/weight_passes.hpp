@@ -25,9 +25,17 @@ struct SgdConfig {
   void validate() const;
 };
 
+/// Read when an update runs, not when it is asked for: a step that is captured once can be given another
+/// learning rate each time that it runs again. Both where the weights are.
+struct LiveRate {
+  at::Tensor lr;    ///< [1] float
+  at::Tensor goes;  ///< [1] int32; 0 leaves weights and momentum as they are
+};
+
 /// What a step does to each weight.
 struct SgdRule : SgdConfig {
   double lr = 0;
+  const LiveRate* live = nullptr;  ///< in lr's place; for kernels::make_weight_passes() alone
 
   /// For a parameter of this shape.
   [[nodiscard]] SgdStep of(const ParameterShape& shape) const {
@@ -48,9 +56,10 @@ class WeightPasses {
                       std::span<const Gradient> gradients, const SgdRule& rule) = 0;
   /// After weights were set from outside.
   virtual void refresh() = 0;
-  /// Of the weights as they are, for `sites` of parameters that are cut as `cut` says: see site_norms().
-  [[nodiscard]] virtual std::vector<std::vector<float>> norms(std::span<const Site> sites,
-                                                              std::span<const SlicedParameter> cut) const = 0;
+  /// Of the weights as they are, where these lie, for `sites` of parameters that are cut as `cut` says: see
+  /// split_by_site().
+  [[nodiscard]] virtual at::Tensor norms(std::span<const Site> sites,
+                                         std::span<const SlicedParameter> cut) const = 0;
 };
 
 /// For host memory: one pass reads and writes every weight and momentum once, and yields the norms.

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+BUILD = Path(os.environ.get("SLICEREDUCE_BUILD_DIR", ROOT / "build"))
+PROGRAM = BUILD / "slicereduce"
 
 # Of every rank. Freed activations stay with the process: 10 % for PyTorch; our program asks for it by itself.
 SETTINGS = {
@@ -74,7 +76,7 @@ def peer(size: list[str], *options: str) -> list[str]:
 
 
 def ours(size: list[str], *options: str) -> list[str]:
-    return [str(ROOT / "build/slicereduce"), "bench", "step", *size, "--device", "cpu", "--json", *options]
+    return [str(PROGRAM), "bench", "step", *size, "--device", "cpu", "--json", *options]
 
 
 def output_of(name: str, done: subprocess.CompletedProcess) -> str:

@@ -3,6 +3,7 @@
 
 #include "core/device.hpp"
 #include "launcher/training_state.hpp"
+#include "tests/support/captured_step_contract.hpp"
 #include "tests/support/in_process_ranks.hpp"
 #include "tests/support/training_contract.hpp"
 
@@ -93,6 +94,17 @@ TEST_F(OnCuda, TheSameSeedGivesTheSameBits) {
     }
     EXPECT_EQ(once.network.weights_digest(), again.network.weights_digest());
   });
+}
+
+/// Each of several replays among them.
+TEST_F(OnCuda, ACapturedStepKeepsItsContract) {
+  for (const auto& clause : testing::kCapturedContract) {
+    SCOPED_TRACE(clause.name);
+    run_ranks(1, [&](Communicator& communicator) {
+      make_current(card());  // of this thread
+      clause.run(communicator, card());
+    });
+  }
 }
 
 TEST_F(OnCuda, ACheckpointGoesOnAnotherDevice) {

@@ -31,6 +31,16 @@ class BadInput(ProgramTest):
             *self.options("--inject", "explode@rank0:step7", "--allow-inject"), says="kill@rank1:step7"
         )
 
+    def test_a_graph_that_cannot_be(self) -> None:
+        self.refused(*self.options("--cuda-graph", "yes"), says="expected one of auto, on, off")
+        insists = ("--cuda-graph", "on")
+        self.refused(*self.options(*insists, "--reduce", "powersgd"), says="--reduce powersgd")
+        self.refused(*self.options(*insists, "--accumulate", "2"), says="--accumulate")
+        self.refused(
+            *self.options(*insists, "--mode", "feedback", "--reduce", "slices"), says="mode feedback"
+        )
+        self.refused(*self.options(*insists, "--sampler", "bernoulli"), says="the sampler bernoulli")
+
     def test_a_backend_that_cannot_be(self) -> None:
         self.refused(*self.options("--backend", "gloo"), says="expected one of auto, nccl, mpi")
         self.refused(*self.options("--backend", "nccl", "--device", "cpu"), says="--backend nccl")

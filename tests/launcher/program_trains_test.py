@@ -185,6 +185,31 @@ class Training(ProgramTest):
         self.assertEqual(result.returncode, 2)
         self.assertIn("--mode-schedule 0:compact,1:dense", result.stderr)
 
+    def test_whole_steps_at_once_give_the_same_bits(self) -> None:
+        lines = {}
+        for graph in ("off", "on"):
+            run_dir = self.folder / graph
+            options = (
+                "--epochs",
+                "2",
+                "--log-every",
+                "1",
+                "--sampler",
+                "topk",
+                "--reduce",
+                "slices",
+                "--seed",
+                "3",
+            )
+            self.train(*options, "--cuda-graph", graph, run_dir=run_dir)
+            metrics = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+            lines[graph] = [
+                {key: line[key] for key in ("step", "loss", "top1", "wire_bytes") if key in line}
+                for line in metrics
+            ]
+        self.assertEqual(lines["on"], lines["off"])
+        self.assertGreater(len(lines["on"]), 20)
+
     def test_same_bits_with_any_number_of_loader_threads(self) -> None:
         digests = set()
         for workers in ("0", "1", "4"):

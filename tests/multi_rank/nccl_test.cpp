@@ -4,6 +4,7 @@
 #include "comm/mpi_communicator.hpp"
 #include "comm/nccl_communicator.hpp"
 #include "core/device.hpp"
+#include "tests/support/captured_step_contract.hpp"
 #include "tests/support/communicator_contract.hpp"
 #include "tests/support/expect_error.hpp"
 #include "tests/support/reducer_contract.hpp"
@@ -68,6 +69,14 @@ TEST_P(NcclTraining, KeepsReplicasEqual) {
   }
 }
 INSTANTIATE_TEST_SUITE_P(Nccl, NcclTraining, ::testing::Values(0));
+
+class NcclCapturedStep : public Contract<testing::CapturedClause> {};
+TEST_P(NcclCapturedStep, Keeps) {
+  OnNccl on_nccl;
+  GetParam().run(on_nccl.communicator(), on_nccl.device());
+}
+INSTANTIATE_TEST_SUITE_P(Nccl, NcclCapturedStep, ::testing::ValuesIn(testing::kCapturedContract),
+                         [](const auto& instance) { return std::string(instance.param.name); });
 
 TEST(NcclCommunicator, NeedsACard) {
   MpiCommunicator control(MPI_COMM_WORLD);

@@ -2,6 +2,7 @@
 #include <mpi.h>
 
 #include "comm/mpi_communicator.hpp"
+#include "tests/support/captured_step_contract.hpp"
 #include "tests/support/training_contract.hpp"
 
 namespace slicereduce {
@@ -67,6 +68,16 @@ TEST(TrainingStepRanks, AnOverflowOnTheWireChangesNoWeightWhereItIsLookedFor) {
   on_all_ranks(testing::expect_overflow_on_the_wire_is_seen_where_it_is_looked_for);
 }
 TEST(TrainingStepRanks, DifferentPlansAreFound) { on_all_ranks(testing::expect_disagreement_is_found); }
+
+class CapturedRanks : public ::testing::TestWithParam<testing::CapturedClause> {};
+TEST_P(CapturedRanks, Keep) {
+  MpiCommunicator communicator(MPI_COMM_WORLD);
+  GetParam().run(communicator, at::kCPU);
+  communicator.barrier();
+  communicator.close();
+}
+INSTANTIATE_TEST_SUITE_P(Captured, CapturedRanks, ::testing::ValuesIn(testing::kCapturedContract),
+                         [](const auto& instance) { return std::string(instance.param.name); });
 
 }  // namespace
 }  // namespace slicereduce

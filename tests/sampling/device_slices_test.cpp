@@ -14,6 +14,11 @@ TEST(DeviceSlices, Gather) { testing::expect_gathers(at::kCPU); }
 TEST(DeviceSlices, LeaveSharedMemoryAlone) { testing::expect_leaves_shared_memory_alone(at::kCPU); }
 TEST(DeviceSlices, UpdateWeights) { testing::expect_updates(at::kCPU); }
 TEST(DeviceSlices, RenewSquares) { testing::expect_renews_squares(at::kCPU); }
+TEST(DeviceSlices, ReadALiveRate) { testing::expect_live_rate(at::kCPU); }
+TEST(DeviceSlices, KeepWhatTopkKeeps) { testing::expect_keeps_largest(at::kCPU); }
+TEST(DeviceSlices, KeepSomethingOfWhatIsNoNumber) {
+  testing::expect_keeps_something_of_what_is_no_number(at::kCPU);
+}
 TEST(DeviceSlices, TakeAndGiveBack) { testing::expect_takes_and_gives_back(at::kCPU); }
 
 TEST(DeviceSlices, DoNotServeTheCpu) { EXPECT_FALSE(kernels::serve(at::kCPU)); }

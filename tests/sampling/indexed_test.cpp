@@ -46,7 +46,7 @@ TEST(Indexed, ScattersWhatTheKernelsScatter) {
 
 TEST(Indexed, FindsTheNormsOfTheKernels) {
   RandomParameters random(3);
-  const auto norms = indexed::site_norms(random.sites, random.parameters);
+  const auto norms = split_by_site(indexed::site_norms(random.sites, random.parameters), random.sites);
   const auto expected = site_norms(random.sites, random.parameters);
   ASSERT_EQ(norms.size(), expected.size());
   for (std::size_t site = 0; site < norms.size(); ++site) {

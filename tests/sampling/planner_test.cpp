@@ -31,6 +31,32 @@ TEST(Planner, ChangesThePlanWithTheRatio) {
   EXPECT_TRUE(planner.plan(2, 1.0, kNorms).full());
 }
 
+TEST(Planner, TakesALargestChoiceWhereItWouldDrawIt) {
+  std::vector<std::vector<float>> norms{std::vector<float>(64)};
+  std::iota(norms[0].begin(), norms[0].end(), 1.0F);
+  const SamplingConfig topk{.sampler = "topk", .size = {}, .resample_every = 2};
+  Planner drawing(kSites, topk, 1);
+  const Plan largest = drawing.plan(0, 0.5, norms);
+  Planner planner(kSites, topk, 1);
+  EXPECT_TRUE(planner.takes(0, 0.5, largest));
+  EXPECT_FALSE(planner.takes(0, 0.25, largest));  // of another size
+  EXPECT_FALSE(planner.takes(0, 1.0, largest));
+  EXPECT_FALSE(Planner(kSites, uniform(2), 1).takes(0, 0.5, largest));
+  EXPECT_EQ(planner.plan(0, 0.5, largest), largest);
+  EXPECT_EQ(planner.state(), drawing.state());
+  EXPECT_FALSE(planner.takes(1, 0.5, largest));  // not due
+  EXPECT_THROW((void)planner.plan(1, 0.5, largest), Error);
+}
+
+TEST(Planner, NeedsNormsWhereItReadsThem) {
+  Planner planner(kSites, {.sampler = "topk"}, 1);
+  const std::vector<std::vector<float>> none;
+  EXPECT_FALSE(planner.reads_norms(0, 1.0));
+  EXPECT_TRUE(planner.plan(0, 1.0, none).full());
+  EXPECT_TRUE(planner.reads_norms(1, 0.5));
+  EXPECT_THROW((void)planner.plan(1, 0.5, none), Error);
+}
+
 TEST(Planner, GoesOnWithAnAdoptedPlanAsIfItHadDrawnIt) {
   Planner planner(kSites, uniform(4), 1);
   const Plan drawn = planner.plan(4, 0.5, kNorms);

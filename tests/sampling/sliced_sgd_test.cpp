@@ -152,6 +152,35 @@ TEST(SlicedSgd, YieldsExactlyTheNormsThatAFreshStartWouldCompute) {
   EXPECT_EQ(sgd.norms(), site_norms(random.sites, random.parameters));
 }
 
+TEST(SlicedSgd, ReadsALiveRate) {
+  RandomParameters random(10);
+  RandomParameters same(10);
+  SlicedSgd sgd(random.parameters, random.sites, {});
+  SlicedSgd expected(same.parameters, same.sites, {});
+  const PlacedPlan plan(random.random_plan(1), at::kCPU);
+  std::vector<Gradient> gradients;
+  for (const auto& parameter : random.parameters) {
+    gradients.push_back(at::randn({parameter.shape.compact_numel(plan.plan())}, random.generator));
+  }
+  const LiveRate rate{.lr = at::full({1}, 0.3F), .goes = at::ones({1}, at::kInt)};
+  const auto expect_same = [&] {
+    for (std::size_t p = 0; p < random.parameters.size(); ++p) {
+      EXPECT_TRUE(at::equal(random.parameters[p].value, same.parameters[p].value));
+      EXPECT_TRUE(at::equal(sgd.momentum()[p], expected.momentum()[p]));
+    }
+    EXPECT_EQ(sgd.norms(), expected.norms());
+    EXPECT_EQ(split_by_site(sgd.norms_in_place(), random.sites), expected.norms());
+  };
+  sgd.update(0, random.parameters, plan, gradients, rate);
+  sgd.end_step();
+  expected.apply(plan, gradients, 0.3F);
+  expect_same();
+  rate.goes.zero_();
+  sgd.update(0, random.parameters, plan, gradients, rate);
+  sgd.end_step();
+  expect_same();
+}
+
 TEST(SlicedSgd, GivesTheSameBitsOnAnyNumberOfThreads) {
   std::vector<std::vector<at::Tensor>> results;
   std::vector<std::vector<std::vector<float>>> norms;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -92,7 +93,7 @@ inline void expect_updates(at::Device device, const UpdateCase& c) {
   }
   SlicedSgd expected(random.parameters, random.sites, config);
   const auto passes = kernels::make_weight_passes(placed, momentum);
-  expect_near(passes->norms(random.sites, placed), expected.norms());
+  expect_near(split_by_site(passes->norms(random.sites, placed), random.sites), expected.norms());
   for (std::uint64_t step = 0; step < 6; ++step) {
     const Plan plan = step < 5 ? random.random_plan(step) : Plan::full(random.sites);
     std::vector<Gradient> gradients;
@@ -118,7 +119,7 @@ inline void expect_updates(at::Device device, const UpdateCase& c) {
       EXPECT_TRUE(at::equal(placed[p].value.cpu(), random.parameters[p].value)) << placed[p].shape.name;
       EXPECT_TRUE(at::equal(momentum[p].cpu(), expected.momentum()[p])) << placed[p].shape.name;
     }
-    expect_near(passes->norms(random.sites, placed), expected.norms());
+    expect_near(split_by_site(passes->norms(random.sites, placed), random.sites), expected.norms());
   }
 }
 
@@ -145,7 +146,79 @@ inline void expect_renews_squares(at::Device device) {
   for (auto& parameter : random.parameters) {
     parameter.value.mul_(3);
   }
-  expect_near(passes->norms(random.sites, placed), site_norms(random.sites, random.parameters));
+  expect_near(split_by_site(passes->norms(random.sites, placed), random.sites),
+              site_norms(random.sites, random.parameters));
+}
+
+/// What is read when the update runs, in the place of a rate that is known before.
+inline void expect_live_rate(at::Device device) {
+  const SgdConfig config{.momentum = 0.9, .weight_decay = 0.05};
+  RandomParameters random(15);
+  const auto placed = on_device(random.parameters, device);
+  std::vector<at::Tensor> momentum;
+  std::vector<Gradient> gradients;
+  std::vector<Gradient> there;
+  const Plan plan = random.random_plan(1);
+  for (const auto& [shape, value] : placed) {
+    momentum.push_back(at::zeros_like(value));
+    gradients.emplace_back(at::randn({shape.compact_numel(plan)}, random.generator));
+    there.emplace_back(gradients.back().values.to(device));
+  }
+  SlicedSgd expected(random.parameters, random.sites, config);
+  const auto passes = kernels::make_weight_passes(placed, momentum);
+  const LiveRate rate{.lr = at::empty({1}, placed.front().value.options()),
+                      .goes = at::ones({1}, at::TensorOptions(device).dtype(at::kInt))};
+  for (const double lr : {0.1, 0.01, -1.0, 0.2}) {
+    rate.lr.fill_(lr);
+    rate.goes.fill_(lr > 0 ? 1 : 0);
+    passes->update(0, placed, PlacedPlan(plan, device), there, {config, 0, &rate});
+    if (lr > 0) {
+      expected.apply(PlacedPlan(plan, at::kCPU), gradients, lr);
+    }
+    for (std::size_t p = 0; p < placed.size(); ++p) {
+      EXPECT_TRUE(at::equal(placed[p].value.cpu(), random.parameters[p].value)) << lr;
+      EXPECT_TRUE(at::equal(momentum[p].cpu(), expected.momentum()[p])) << lr;
+    }
+    expect_near(split_by_site(passes->norms(random.sites, placed), random.sites), expected.norms());
+  }
+}
+
+/// Random norms, many of them equal, of sites from one channel to several blocks of threads.
+inline void expect_keeps_largest(at::Device device) {
+  const std::vector<std::int64_t> channels{1, 5, 64, 700, 2048};
+  const std::vector<std::int64_t> kept{1, 2, 64, 123, 512};
+  const auto topk = make_sampler("topk");
+  for (std::uint64_t draw = 0; draw < 4; ++draw) {
+    const at::Generator generator = at::detail::createCPUGenerator(draw);
+    std::vector<std::vector<float>> norms;
+    std::vector<std::int64_t> expected;
+    for (std::size_t site = 0; site < channels.size(); ++site) {
+      const at::Tensor random =
+          at::randn({channels[site]}, generator).abs().mul(draw == 0 ? 1000 : 3).round();
+      norms.emplace_back(random.const_data_ptr<float>(), random.const_data_ptr<float>() + random.numel());
+      RandomStream unused(0, RandomPurpose::plan, 0, 0);
+      const SampleSize size{.ratio = 1e-9, .minimal_k = kept[site], .channel_multiple = 1};
+      const ChannelSet set = topk->draw({.norms = norms.back(), .waiting = {}}, size, unused);
+      expected.insert(expected.end(), set.kept.begin(), set.kept.end());
+    }
+    const auto total = static_cast<std::int64_t>(expected.size());
+    const at::Tensor indices = at::full({total}, -1, at::TensorOptions(device).dtype(at::kLong));
+    kernels::keep_largest(joined(norms).to(device), channels, kept, indices);
+    EXPECT_TRUE(at::equal(indices.cpu(), at::tensor(expected)));
+  }
+}
+
+/// Whatever they are: a step with such norms is thrown away, but it must not read or write elsewhere.
+inline void expect_keeps_something_of_what_is_no_number(at::Device device) {
+  at::Tensor norms = at::rand({40});
+  norms.slice(0, 3, 30, 2).fill_(std::numeric_limits<float>::quiet_NaN());
+  const std::vector<std::int64_t> channels{40};
+  const std::vector<std::int64_t> kept{10};
+  const at::Tensor indices = at::full({10}, -1, at::TensorOptions(device).dtype(at::kLong));
+  kernels::keep_largest(norms.to(device), channels, kept, indices);
+  const at::Tensor here = indices.cpu();
+  EXPECT_TRUE(here.ge(0).logical_and(here.lt(40)).all().item<bool>());
+  EXPECT_TRUE(here.diff().gt(0).all().item<bool>());
 }
 
 /// Pixels and channels that fill packs, and some that don't.

@@ -1,8 +1,7 @@
 #pragma once
 
-#include <ATen/TensorOperators.h>
-#include <ATen/ops/arange.h>
-#include <ATen/ops/full.h>
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
 #include <gtest/gtest.h>
 
 #include <array>
@@ -12,6 +11,9 @@
 #include <vector>
 
 #include "comm/reducer.hpp"
+#include "comm/stream_reducer.hpp"
+#include "core/error.hpp"
+#include "tests/support/expect_error.hpp"
 
 namespace slicereduce::testing {
 
@@ -194,6 +196,62 @@ inline void a_disagreement_reaches_all_ranks_and_passes(Communicator& communicat
   expect_exact_means(reducer, numels, communicator.world_size());
 }
 
+/// What a StreamReducer promises over the same Communicators.
+inline void in_the_order_of_streams_the_bits_are_the_same(Communicator& communicator) {
+  const std::vector<std::int64_t> numels = {3, 1, 0, 17, 4, 100, 2, 2, 31};
+  const auto generator = at::detail::createCPUGenerator(communicator.rank());
+  for (const WireType wire : {WireType::fp32, WireType::bf16, WireType::fp16}) {
+    for (const bool overlap : {true, false}) {
+      const ReducerConfig config = small_buckets(communicator, wire, overlap);
+      StreamReducer in_order(communicator, config, numels);
+      for (int run = 0; run < 3; ++run) {
+        std::vector<at::Tensor> gradients;
+        for (const std::int64_t numel : numels) {
+          gradients.push_back(at::randn({numel}, generator).to(communicator.device()));
+        }
+        in_order.begin();
+        for (std::size_t slot = 0; slot < numels.size(); ++slot) {
+          in_order.add(slot, gradients[slot]);
+        }
+        std::size_t arrived = 0;
+        for (std::size_t bucket = 0; bucket < in_order.buckets(); ++bucket) {
+          EXPECT_GT(in_order.wait_for(bucket), arrived);
+          arrived = in_order.wait_for(bucket);
+        }
+        EXPECT_EQ(arrived, numels.size());
+        std::vector<at::Tensor> means;
+        for (std::size_t slot = 0; slot < numels.size(); ++slot) {
+          means.push_back(in_order.mean(slot).cpu());
+        }
+        EXPECT_GE(in_order.times().exposed_ms, 0);
+        EXPECT_GE(in_order.times().comm_ms, 0);
+        communicator.barrier();  // its start_ calls are another's from here on
+
+        Reducer reducer(communicator, config);
+        reducer.begin(numels, 7);
+        for (std::size_t slot = 0; slot < numels.size(); ++slot) {
+          reducer.add(slot, gradients[slot]);
+        }
+        EXPECT_EQ(reducer.wait().value_or(ReduceTimes{}).wire_bytes, in_order.wire_bytes());
+        for (std::size_t slot = 0; slot < numels.size(); ++slot) {
+          EXPECT_TRUE(at::equal(means[slot], reducer.mean(slot).dense().cpu())) << "slot " << slot;
+        }
+      }
+    }
+  }
+}
+
+inline void in_the_order_of_streams_every_slot_is_needed(Communicator& communicator) {
+  const std::vector<std::int64_t> numels = {3, 4};
+  StreamReducer reducer(communicator, small_buckets(communicator, WireType::fp32), numels);
+  reducer.begin();
+  const at::Tensor gradient = at::ones({3}).to(communicator.device());
+  reducer.add(0, gradient);
+  EXPECT_THROW(reducer.add(0, gradient), Error);
+  EXPECT_THROW(reducer.add(2, gradient), Error);
+  expect_error_from([&] { reducer.wait_for(0); }, ErrorKind::invariant, "slot 1 of 2");
+}
+
 inline constexpr std::array kReducerContract = {
     ReducerClause{"AveragesExactlyInEveryWireType", averages_exactly_in_every_wire_type},
     ReducerClause{"TheLayoutFollowsTheNumels", the_layout_follows_the_numels},
@@ -202,6 +260,8 @@ inline constexpr std::array kReducerContract = {
     ReducerClause{"LargeGradientsDoNotOverflow", large_gradients_do_not_overflow},
     ReducerClause{"GradientsMayComeFromSeveralThreads", gradients_may_come_from_several_threads},
     ReducerClause{"ADisagreementReachesAllRanksAndPasses", a_disagreement_reaches_all_ranks_and_passes},
+    ReducerClause{"InTheOrderOfStreamsTheBitsAreTheSame", in_the_order_of_streams_the_bits_are_the_same},
+    ReducerClause{"InTheOrderOfStreamsEverySlotIsNeeded", in_the_order_of_streams_every_slot_is_needed},
 };
 
 }  // namespace slicereduce::testing

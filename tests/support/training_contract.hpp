@@ -79,14 +79,25 @@ class Training {
       : variant_(variant),
         communicator_(communicator),
         state(options_of(variant), 3, 10, variant.device),
-        reducer(small_buckets(variant, communicator)),
+        reducer(make_reducer(variant, communicator)),
         recorder(*reducer),
-        step(network, sgd, recorder,
-             {.precision = variant.precision,
-              .reduce = variant.reduce,
-              .owes_losses = variant.powersgd_rank > 0,
-              .looks_before_updates = variant.looks_before_updates},
-             state.feedback()) {}
+        step(network, sgd, recorder, config_of(variant), state.feedback()) {}
+
+  static TrainingStepConfig config_of(const Variant& variant) {
+    return {.precision = variant.precision,
+            .reduce = variant.reduce,
+            .owes_losses = variant.powersgd_rank > 0,
+            .looks_before_updates = variant.looks_before_updates};
+  }
+  static ReducerConfig small_buckets(const Variant& variant, const Communicator& communicator) {
+    const bool is_alone = communicator.world_size() == 1 && variant.powersgd_rank == 0;
+    return {.wire = variant.wire,
+            .bucket_bytes = 100'000,
+            .first_bucket_bytes = 10'000,
+            .overlap = variant.overlap,
+            .timeout = std::chrono::seconds(60),
+            .device = is_alone ? variant.device : communicator.device()};
+  }
 
   /// Each rank has images of its own, the same ones at the same step of every training.
   StepResult train_one() {
@@ -125,14 +136,8 @@ class Training {
   }
 
  private:
-  static std::unique_ptr<GradientReducer> small_buckets(const Variant& variant, Communicator& communicator) {
-    const bool is_alone = communicator.world_size() == 1 && variant.powersgd_rank == 0;
-    const ReducerConfig config{.wire = variant.wire,
-                               .bucket_bytes = 100'000,
-                               .first_bucket_bytes = 10'000,
-                               .overlap = variant.overlap,
-                               .timeout = std::chrono::seconds(60),
-                               .device = is_alone ? variant.device : communicator.device()};
+  static std::unique_ptr<GradientReducer> make_reducer(const Variant& variant, Communicator& communicator) {
+    const ReducerConfig config = small_buckets(variant, communicator);
     if (variant.powersgd_rank > 0) {
       return std::make_unique<LowRankReducer>(
           communicator, config,

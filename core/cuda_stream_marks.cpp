@@ -1,0 +1,75 @@
+#include <c10/core/DeviceGuard.h>
+#include <cuda_runtime_api.h>
+
+#include <vector>
+
+#include "core/error.hpp"
+#include "core/stream_marks.hpp"
+#include "core/text.hpp"
+
+namespace slicereduce {
+
+namespace {
+
+void check(cudaError_t error, const char* call) {
+  if (error != cudaSuccess) {
+    throw Error(ErrorKind::invariant, concat(call, ": ", cudaGetErrorString(error)));
+  }
+}
+
+bool is_captured(cudaStream_t stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  check(cudaStreamIsCapturing(stream, &status), "cudaStreamIsCapturing");
+  return status == cudaStreamCaptureStatusActive;
+}
+
+class CudaMarks final : public StreamMarks {
+ public:
+  CudaMarks(c10::Device device, std::size_t count) : StreamMarks(device), events_(count) {
+    const c10::DeviceGuard guard(device);
+    for (cudaEvent_t& event : events_) {
+      check(cudaEventCreate(&event), "cudaEventCreate");
+    }
+  }
+  ~CudaMarks() override {
+    for (cudaEvent_t event : events_) {
+      (void)cudaEventDestroy(event);  // a process may end after its driver
+    }
+  }
+  CudaMarks(const CudaMarks&) = delete;
+  CudaMarks& operator=(const CudaMarks&) = delete;
+  CudaMarks(CudaMarks&&) = delete;
+  CudaMarks& operator=(CudaMarks&&) = delete;
+
+  void record(std::size_t mark, c10::Stream stream) override {
+    auto* const handle = static_cast<cudaStream_t>(stream.native_handle());
+    // Else it would be an edge of the graph, and not recorded when this runs.
+    const unsigned flags = is_captured(handle) ? cudaEventRecordExternal : cudaEventRecordDefault;
+    check(cudaEventRecordWithFlags(events_.at(mark), handle, flags), "cudaEventRecordWithFlags");
+  }
+  [[nodiscard]] bool passed(std::size_t mark) const override {
+    const cudaError_t state = cudaEventQuery(events_.at(mark));
+    if (state == cudaErrorNotReady) {
+      (void)cudaGetLastError();  // it would be taken for a later call's
+      return false;
+    }
+    check(state, "cudaEventQuery");
+    return true;
+  }
+  [[nodiscard]] double ms_between(std::size_t from, std::size_t to) const override {
+    float ms = 0;
+    check(cudaEventElapsedTime(&ms, events_.at(from), events_.at(to)), "cudaEventElapsedTime");
+    return ms;
+  }
+
+ private:
+  std::vector<cudaEvent_t> events_;
+};
+
+}  // namespace
+
+std::unique_ptr<StreamMarks> make_cuda_stream_marks(c10::Device device, std::size_t count) {
+  return std::make_unique<CudaMarks>(device, count);
+}
+
+}  // namespace slicereduce
