@@ -13,7 +13,9 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
+#include <optional>
 #include <tuple>
+#include <utility>
 #include <variant>
 
 #include "core/choice.hpp"
@@ -39,7 +41,14 @@ class Pass {
       : compact_(compact), statistics_(statistics), mode_(mode) {}
 
   at::Tensor run(const Steps& steps, at::Tensor x) {
-    for (const Step& step : steps) {
+    at::Tensor taken;  // of x for the step that is next, if that was done in passing
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+      if (ends_block(steps, i)) {
+        std::tie(x, taken) =
+            end_block(std::get<ResidualStep>(steps[i].kind), x, taken, site_after(steps, i + 1));
+        ++i;  // its ReLU
+        continue;
+      }
       x = std::visit(
           Overloaded{
               [&](const Layer& layer) { return apply(layer, x); },
@@ -51,14 +60,37 @@ class Pass {
               [&](const MeanPool&) { return x.mean({2, 3}); },
               [&](const Flatten&) { return x.flatten(1); },
               [&](const DropoutStep& dropout) { return dropped(dropout, x); },
-              [&](const ResidualStep& residual) { return sum(residual, x); },
+              [&](const ResidualStep& residual) {
+                const auto [branch, skip] = halves(residual, x, taken);
+                return branch.add_(skip);
+              },
           },
-          step.kind);
+          steps[i].kind);
+      taken = at::Tensor();
     }
     return x;
   }
 
  private:
+  static bool ends_block(const Steps& steps, std::size_t i) {
+    return i + 1 < steps.size() && std::holds_alternative<ResidualStep>(steps[i].kind) &&
+           std::holds_alternative<Relu>(steps[i + 1].kind);
+  }
+
+  /// Of the residual step that comes after `i`, if one does, and takes channels of its input.
+  static std::optional<std::size_t> site_after(const Steps& steps, std::size_t i) {
+    const auto* next = i + 1 < steps.size() ? std::get_if<ResidualStep>(&steps[i + 1].kind) : nullptr;
+    return next != nullptr ? next->site : std::nullopt;
+  }
+
+  /// {ReLU of the sum, what the block behind `next_site` takes of it}
+  std::pair<at::Tensor, at::Tensor> end_block(const ResidualStep& residual, const at::Tensor& x,
+                                              const at::Tensor& taken, std::optional<std::size_t> next_site) {
+    const auto [branch, skip] = halves(residual, x, taken);
+    auto [sum, of_next] = sum_relu_and_take(branch, skip, next_site ? set(*next_site) : nullptr);
+    return {sum, next_site ? of_next : at::Tensor()};
+  }
+
   const at::Tensor& leaf(std::size_t parameter) const { return compact_.leaves[parameter]; }
   const std::shared_ptr<const PlacedSet>& set(std::size_t site) const { return compact_.plan.set(site); }
 
@@ -82,21 +114,25 @@ class Pass {
     return approximate_conv2d(x, leaf(layer.weight), bias, shape, *mode_.products, key);
   }
 
-  at::Tensor sum(const ResidualStep& residual, const at::Tensor& x) {
-    at::Tensor taken = x;
+  /// What is summed: {branch, skip}. `taken`: of x, if that was done before.
+  std::pair<at::Tensor, at::Tensor> halves(const ResidualStep& residual, const at::Tensor& x,
+                                           at::Tensor taken) {
     at::Tensor skip = x;
     if (residual.shortcut == Shortcut::projection) {
-      taken = residual.site ? take_channels(x, set(*residual.site)) : x;
+      if (!taken.defined()) {
+        taken = residual.site ? take_channels(x, set(*residual.site)) : x;
+      }
       skip = run(residual.projection, taken);
     } else {
-      if (residual.site) {
-        std::tie(taken, skip) = take_and_pass(x, set(*residual.site));
+      if (!taken.defined()) {
+        std::tie(taken, skip) =
+            residual.site ? take_and_pass(x, set(*residual.site)) : std::pair<at::Tensor, at::Tensor>(x, x);
       }
       if (residual.shortcut == Shortcut::padding) {
         skip = padded(skip, residual.stride, residual.out);
       }
     }
-    return run(residual.branch, taken).add_(skip);
+    return {run(residual.branch, taken), skip};
   }
 
   static at::Tensor padded(const at::Tensor& skip, std::int64_t stride, std::int64_t out) {

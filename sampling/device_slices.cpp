@@ -246,24 +246,53 @@ at::Tensor take(const at::Tensor& x, const PlacedSet& set) {
   return to;
 }
 
-at::Tensor give_back(const at::Tensor& taken, const at::Tensor& passed, const PlacedSet& set) {
+at::Tensor give_back(const at::Tensor& taken, const at::Tensor& passed, const PlacedSet& set,
+                     const at::Tensor& gate) {
   const at::Tensor from = with_channels_side_by_side(taken);
   const at::Tensor beside = passed.defined() ? with_channels_side_by_side(passed) : passed;
   const at::Tensor to = empty_with_channels(taken, set.set.channels);
-  const bool packed =
-      is_packed(to, set.set.channels) && (!beside.defined() || is_packed(beside, set.set.channels));
-  const std::array<GiveEntry, 1> entry{{{.taken = from.const_data_ptr(),
-                                         .passed = beside.defined() ? beside.const_data_ptr() : nullptr,
-                                         .to = to.mutable_data_ptr(),
-                                         .channels = kept_of(set),
-                                         .scale = scale_of(set),
-                                         .all_channels = static_cast<std::int32_t>(set.set.channels),
-                                         .pixels = taken.numel() / set.set.size(),
-                                         .type = number_of(taken),
-                                         .packed = packed}}};
+  const at::Tensor beside_gate = gate.defined() ? with_channels_side_by_side(gate) : gate;
+  const auto may_be_packed = [&](const at::Tensor& tensor) {
+    return !tensor.defined() || is_packed(tensor, set.set.channels);
+  };
+  const bool packed = may_be_packed(to) && may_be_packed(beside) && may_be_packed(beside_gate);
+  const std::array<GiveEntry, 1> entry{
+      {{.taken = from.const_data_ptr(),
+        .passed = beside.defined() ? beside.const_data_ptr() : nullptr,
+        .gate = beside_gate.defined() ? beside_gate.const_data_ptr() : nullptr,
+        .to = to.mutable_data_ptr(),
+        .channels = kept_of(set),
+        .scale = scale_of(set),
+        .all_channels = static_cast<std::int32_t>(set.set.channels),
+        .pixels = taken.numel() / set.set.size(),
+        .type = number_of(taken),
+        .packed = packed}}};
   require(entry[0].type != Number::fp16, "activations are float or bfloat16");
   run_all<GiveEntry>(entry, taken.device());
   return to;
+}
+
+std::pair<at::Tensor, at::Tensor> sum_relu_and_take(const at::Tensor& branch, const at::Tensor& skip,
+                                                    const PlacedSet* set) {
+  const at::Tensor a = with_channels_side_by_side(branch);
+  const at::Tensor b = with_channels_side_by_side(skip);
+  const std::int64_t channels = a.size(1);
+  const at::Tensor sum = empty_with_channels(a, channels);
+  const at::Tensor taken = set != nullptr ? empty_with_channels(a, set->set.size()) : at::Tensor();
+  const std::array<SumEntry, 1> entry{
+      {{.branch = a.const_data_ptr(),
+        .skip = b.const_data_ptr(),
+        .sum = sum.mutable_data_ptr(),
+        .taken = set != nullptr ? taken.mutable_data_ptr() : nullptr,
+        .channels = set != nullptr ? kept_of(*set) : Kept{},
+        .scale = set != nullptr ? scale_of(*set) : nullptr,
+        .all_channels = static_cast<std::int32_t>(channels),
+        .pixels = a.numel() / channels,
+        .type = number_of(a),
+        .packed = is_packed(a, channels) && is_packed(b, channels) && is_packed(sum, channels)}}};
+  require(entry[0].type != Number::fp16, "activations are float or bfloat16");
+  run_all<SumEntry>(entry, a.device());
+  return {sum, taken};
 }
 
 void keep_largest(const at::Tensor& norms, std::span<const std::int64_t> channels,

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "sampling/placed_plan.hpp"
@@ -24,8 +25,15 @@ void gather_slices(std::span<const SlicedParameter> parameters, const PlacedPlan
 
 /// Float or bfloat16. x [N, C, H, W] or [N, C] gives [N, k, H, W] in channels_last, or [N, k].
 [[nodiscard]] at::Tensor take(const at::Tensor& x, const PlacedSet& set);
-/// Its gradient: `passed` (zero where undefined) plus `taken` times the scale, in the kept channels.
-[[nodiscard]] at::Tensor give_back(const at::Tensor& taken, const at::Tensor& passed, const PlacedSet& set);
+/// Its gradient: `passed` (zero where undefined) plus `taken` times the scale, in the kept channels; where
+/// `gate` is given, zero where that is not above 0.
+[[nodiscard]] at::Tensor give_back(const at::Tensor& taken, const at::Tensor& passed, const PlacedSet& set,
+                                   const at::Tensor& gate = {});
+
+/// {relu(branch + skip), what take() takes of it}, nothing taken where there is no set.
+[[nodiscard]] std::pair<at::Tensor, at::Tensor> sum_relu_and_take(const at::Tensor& branch,
+                                                                  const at::Tensor& skip,
+                                                                  const PlacedSet* set);
 
 /// Writes to `indices`, [kept channels of all sites] int64, which channels of each site have its `kept`
 /// largest norms: what the sampler topk keeps. `norms`: [channels of all sites] float. Both one site after

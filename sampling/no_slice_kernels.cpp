@@ -16,5 +16,6 @@ const char* launch(const Table<RankEntry>& /*table*/, void* /*stream*/) { return
 const char* launch(const Table<ListEntry>& /*table*/, void* /*stream*/) { return kMissing; }
 const char* launch(const Table<TakeEntry>& /*table*/, void* /*stream*/) { return kMissing; }
 const char* launch(const Table<GiveEntry>& /*table*/, void* /*stream*/) { return kMissing; }
+const char* launch(const Table<SumEntry>& /*table*/, void* /*stream*/) { return kMissing; }
 
 }  // namespace slicereduce::kernels

@@ -55,5 +55,6 @@ const char* launch(const Table<RankEntry>& table, void* stream) { return launch_
 const char* launch(const Table<ListEntry>& table, void* stream) { return launch_all(table, stream); }
 const char* launch(const Table<TakeEntry>& table, void* stream) { return launch_all(table, stream); }
 const char* launch(const Table<GiveEntry>& table, void* stream) { return launch_all(table, stream); }
+const char* launch(const Table<SumEntry>& table, void* stream) { return launch_all(table, stream); }
 
 }  // namespace slicereduce::kernels

@@ -46,5 +46,6 @@ struct Table {
 [[nodiscard]] const char* launch(const Table<ListEntry>& table, void* stream);
 [[nodiscard]] const char* launch(const Table<TakeEntry>& table, void* stream);
 [[nodiscard]] const char* launch(const Table<GiveEntry>& table, void* stream);
+[[nodiscard]] const char* launch(const Table<SumEntry>& table, void* stream);
 
 }  // namespace slicereduce::kernels

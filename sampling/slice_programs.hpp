@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "core/host_device.hpp"
+#include "sampling/rectify.hpp"
 #include "sampling/sgd_step.hpp"
 
 /// What one thread of a kernel does: plain functions of a table's entry and the thread's number, so that the
@@ -333,12 +334,14 @@ SLICEREDUCE_HOST_DEVICE inline void run(const TakeEntry& entry, std::uint32_t th
 }
 
 /// The gradient of TakeEntry: what was passed on, or zero, plus what was taken, times its scale, in its
-/// place. A thread has neighbouring channels of the result at a few pixels.
+/// place; and behind a ReLU, of that what its gate lets through. A thread has neighbouring channels of the
+/// result at a few pixels.
 struct GiveEntry {
   static constexpr std::int32_t kPixelsPerThread = 4;
 
   const void* taken = nullptr;   ///< [pixels, kept channels]
   const void* passed = nullptr;  ///< [pixels, all channels]; none: zero
+  const void* gate = nullptr;    ///< [pixels, all channels], what ReLU gave; none: there was none
   void* to = nullptr;            ///< [pixels, all channels]
   Kept channels;
   const float* scale = nullptr;  ///< [kept channels], or none
@@ -383,6 +386,12 @@ SLICEREDUCE_HOST_DEVICE void give_pack(const GiveEntry& entry, std::uint32_t thr
         pack.numbers[i] = static_cast<T>(static_cast<float>(pack.numbers[i]) + given);
       }
     }
+    if (entry.gate != nullptr) {
+      const auto gate = load<kWidth>(static_cast<const T*>(entry.gate) + at);
+      for (int i = 0; i < kWidth; ++i) {
+        pack.numbers[i] = gated(pack.numbers[i], gate.numbers[i]);
+      }
+    }
     store<kWidth>(static_cast<T*>(entry.to) + at, pack);
   }
 }
@@ -392,6 +401,71 @@ SLICEREDUCE_HOST_DEVICE inline void run(const GiveEntry& entry, std::uint32_t th
     entry.packed ? give_pack<float, 4>(entry, thread) : give_pack<float, 1>(entry, thread);
   } else {
     entry.packed ? give_pack<c10::BFloat16, 8>(entry, thread) : give_pack<c10::BFloat16, 1>(entry, thread);
+  }
+}
+
+/// The end of a residual block and the beginning of the next: ReLU of a sum, and what TakeEntry would take of
+/// it. A thread has neighbouring channels at a few pixels.
+struct SumEntry {
+  static constexpr std::int32_t kPixelsPerThread = 4;
+
+  const void* branch = nullptr;  ///< [pixels, all channels]
+  const void* skip = nullptr;    ///< likewise
+  void* sum = nullptr;           ///< likewise
+  void* taken = nullptr;         ///< [pixels, kept channels]; none: nothing is taken
+  Kept channels;
+  const float* scale = nullptr;  ///< [kept channels], or none
+  std::int32_t all_channels = 0;
+  std::int64_t pixels = 0;
+  Number type = Number::fp32;
+  bool packed = false;  ///< whether 16 bytes may be read and written at once, but of what is taken
+
+  [[nodiscard]] SLICEREDUCE_HOST_DEVICE std::int32_t width() const {
+    return packed ? (type == Number::fp32 ? 4 : 8) : 1;
+  }
+  [[nodiscard]] SLICEREDUCE_HOST_DEVICE std::int64_t threads() const {
+    return (pixels + kPixelsPerThread - 1) / kPixelsPerThread * (all_channels / width());
+  }
+};
+
+template <typename T, int kWidth>
+SLICEREDUCE_HOST_DEVICE void sum_pack(const SumEntry& entry, std::uint32_t thread) {
+  const std::uint32_t runs = entry.all_channels / kWidth;
+  const auto channel = static_cast<std::int32_t>(thread % runs) * kWidth;
+  const std::int32_t first = entry.taken == nullptr ? 0 : entry.channels.first_from(channel);
+  const std::int64_t begin = static_cast<std::int64_t>(thread / runs) * SumEntry::kPixelsPerThread;
+  const std::int64_t past = begin + SumEntry::kPixelsPerThread;
+  const std::int64_t end = past < entry.pixels ? past : entry.pixels;
+  for (std::int64_t pixel = begin; pixel < end; ++pixel) {
+    const std::int64_t at = pixel * entry.all_channels + channel;
+    auto pack = load<kWidth>(static_cast<const T*>(entry.branch) + at);
+    const auto skip = load<kWidth>(static_cast<const T*>(entry.skip) + at);
+    for (int i = 0; i < kWidth; ++i) {
+      pack.numbers[i] = rectified(
+          static_cast<T>(static_cast<float>(pack.numbers[i]) + static_cast<float>(skip.numbers[i])));
+    }
+    store<kWidth>(static_cast<T*>(entry.sum) + at, pack);
+    if (entry.taken == nullptr) {
+      continue;
+    }
+    T* taken = static_cast<T*>(entry.taken) + pixel * entry.channels.count;
+    std::int32_t next = first;
+    for (int i = 0; i < kWidth; ++i) {
+      if (entry.channels.has(next, channel + i)) {
+        taken[next] = entry.scale == nullptr
+                          ? pack.numbers[i]
+                          : static_cast<T>(static_cast<float>(pack.numbers[i]) * entry.scale[next]);
+        ++next;
+      }
+    }
+  }
+}
+
+SLICEREDUCE_HOST_DEVICE inline void run(const SumEntry& entry, std::uint32_t thread) {
+  if (entry.type == Number::fp32) {
+    entry.packed ? sum_pack<float, 4>(entry, thread) : sum_pack<float, 1>(entry, thread);
+  } else {
+    entry.packed ? sum_pack<c10::BFloat16, 8>(entry, thread) : sum_pack<c10::BFloat16, 1>(entry, thread);
   }
 }
 

@@ -20,4 +20,10 @@ namespace slicereduce {
 [[nodiscard]] std::pair<at::Tensor, at::Tensor> take_and_pass(const at::Tensor& x,
                                                               const std::shared_ptr<const PlacedSet>& set);
 
+/// relu(branch + skip), as a residual block ends, and what take_channels() takes of it, for the next block;
+/// where there is no set, or a full one, that is all of it. One pass each way, with the bits that sum, ReLU
+/// and take_and_pass() would give. Differentiable; the sum itself is not kept.
+[[nodiscard]] std::pair<at::Tensor, at::Tensor> sum_relu_and_take(
+    const at::Tensor& branch, const at::Tensor& skip, const std::shared_ptr<const PlacedSet>& set);
+
 }  // namespace slicereduce

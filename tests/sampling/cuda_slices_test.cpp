@@ -25,6 +25,7 @@ TEST_F(CudaSlices, Gather) { testing::expect_gathers(card()); }
 TEST_F(CudaSlices, LeaveSharedMemoryAlone) { testing::expect_leaves_shared_memory_alone(card()); }
 TEST_F(CudaSlices, UpdateWeights) { testing::expect_updates(card()); }
 TEST_F(CudaSlices, RenewSquares) { testing::expect_renews_squares(card()); }
+TEST_F(CudaSlices, SumAndTake) { testing::expect_sums_and_takes(card()); }
 TEST_F(CudaSlices, ReadALiveRate) { testing::expect_live_rate(card()); }
 TEST_F(CudaSlices, KeepWhatTopkKeeps) { testing::expect_keeps_largest(card()); }
 TEST_F(CudaSlices, FollowAStandingPlan) { testing::expect_stands(card()); }

@@ -14,6 +14,7 @@ TEST(DeviceSlices, Gather) { testing::expect_gathers(at::kCPU); }
 TEST(DeviceSlices, LeaveSharedMemoryAlone) { testing::expect_leaves_shared_memory_alone(at::kCPU); }
 TEST(DeviceSlices, UpdateWeights) { testing::expect_updates(at::kCPU); }
 TEST(DeviceSlices, RenewSquares) { testing::expect_renews_squares(at::kCPU); }
+TEST(DeviceSlices, SumAndTake) { testing::expect_sums_and_takes(at::kCPU); }
 TEST(DeviceSlices, ReadALiveRate) { testing::expect_live_rate(at::kCPU); }
 TEST(DeviceSlices, KeepWhatTopkKeeps) { testing::expect_keeps_largest(at::kCPU); }
 TEST(DeviceSlices, KeepSomethingOfWhatIsNoNumber) {

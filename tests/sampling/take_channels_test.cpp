@@ -3,6 +3,9 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <limits>
+#include <vector>
+
 namespace slicereduce {
 namespace {
 
@@ -76,6 +79,56 @@ TEST(TakeAndPass, AddsBothGradients) {
     ((taken * weight).sum() + passed.square().sum()).backward();
     ((expected * weight).sum() + y.square().sum()).backward();
     EXPECT_TRUE(at::allclose(x.grad(), y.grad(), 1e-5, 1e-6));
+  }
+}
+
+/// What one pass gives against what several do, to the bit.
+void expect_like_separate_steps(const std::shared_ptr<const PlacedSet>& set, at::ScalarType type,
+                                at::IntArrayRef sizes, bool channels_last, bool uses_sum) {
+  const auto random = [&] {
+    const at::Tensor x = at::randn(sizes).to(type);
+    return channels_last ? x.contiguous(at::MemoryFormat::ChannelsLast) : x;
+  };
+  std::vector<at::Tensor> leaves{random(), random()};
+  leaves[0].flatten()[3] = std::numeric_limits<float>::quiet_NaN();
+  leaves[0].flatten()[5] = std::numeric_limits<float>::infinity();
+  std::vector<at::Tensor> others;
+  for (at::Tensor& leaf : leaves) {
+    others.push_back(leaf.clone().requires_grad_(true));
+    leaf.requires_grad_(true);
+  }
+  const auto [sum, taken] = sum_relu_and_take(leaves[0], leaves[1], set);
+  const at::Tensor rectified = at::relu(others[0] + others[1]);
+  const auto [expected_taken, expected] =
+      set == nullptr ? std::pair(rectified, rectified) : take_and_pass(rectified, set);
+  EXPECT_TRUE(at::allclose(sum, expected, 0, 0, /*equal_nan=*/true));
+  EXPECT_TRUE(at::allclose(taken, expected_taken, 0, 0, /*equal_nan=*/true));
+  EXPECT_EQ(taken.scalar_type(), type);
+
+  const at::Tensor of_taken = at::randn_like(expected_taken.detach());
+  const at::Tensor of_sum = at::randn_like(expected.detach());
+  const auto run_back = [&](const at::Tensor& a, const at::Tensor& b) {
+    const at::Tensor first = (a * of_taken).sum();
+    (uses_sum ? first + (b * of_sum).sum() : first).backward();
+  };
+  run_back(taken, sum);
+  run_back(expected_taken, expected);
+  for (std::size_t i = 0; i < leaves.size(); ++i) {
+    EXPECT_TRUE(at::equal(leaves[i].grad(), others[i].grad()));
+  }
+}
+
+TEST(SumReluAndTake, HasTheBitsOfSeparateSteps) {
+  const auto full = std::make_shared<const PlacedSet>(ChannelSet::all(10), at::kCPU);
+  for (const auto& set :
+       {some_channels(false), some_channels(true), full, std::shared_ptr<const PlacedSet>()}) {
+    for (const auto type : {at::kFloat, at::kBFloat16}) {
+      for (const bool uses_sum : {true, false}) {
+        expect_like_separate_steps(set, type, {3, 10, 5, 4}, /*channels_last=*/true, uses_sum);
+        expect_like_separate_steps(set, type, {3, 10, 5, 4}, /*channels_last=*/false, uses_sum);
+        expect_like_separate_steps(set, type, {6, 10}, /*channels_last=*/false, uses_sum);
+      }
+    }
   }
 }
 

@@ -257,6 +257,44 @@ inline void expect_takes_and_gives_back(at::Device device) {
   }
 }
 
+/// Pixels and channels that fill packs, and some that don't.
+inline void expect_sums_and_takes(at::Device device) {
+  for (const std::int64_t channels : {24, 21}) {
+    const std::vector<std::int32_t> some{0, 3, 4, 9, 10, 17, 20};
+    const auto none = std::shared_ptr<const PlacedSet>();
+    const auto plain = std::make_shared<const PlacedSet>(
+        ChannelSet{.channels = channels, .kept = some, .scale = {}}, at::kCPU);
+    const auto scaled = std::make_shared<const PlacedSet>(
+        ChannelSet{.channels = channels, .kept = some, .scale = std::vector<float>(some.size(), 1.5F)},
+        at::kCPU);
+    for (const auto& here : {none, plain, scaled}) {
+      const auto there = here ? std::make_unique<const PlacedSet>(here->set, device) : nullptr;
+      for (const auto type : {at::kFloat, at::kBFloat16}) {
+        const auto random = [&] {
+          return at::randn({2, channels, 5, 3}).to(type).contiguous(at::MemoryFormat::ChannelsLast);
+        };
+        const at::Tensor branch = random().requires_grad_(true);
+        const at::Tensor skip = random();
+        const auto [sum, taken] = sum_relu_and_take(branch, skip, here);
+        const auto [sum_there, taken_there] =
+            kernels::sum_relu_and_take(branch.detach().to(device), skip.to(device), there.get());
+        EXPECT_TRUE(at::equal(sum_there.cpu(), sum));
+        EXPECT_EQ(sum_there.strides(), sum.strides());
+        if (!here) {
+          EXPECT_FALSE(taken_there.defined());
+          continue;
+        }
+        EXPECT_TRUE(at::equal(taken_there.cpu(), taken));
+        const at::Tensor of_taken = at::randn_like(taken.detach());
+        const at::Tensor of_sum = random();
+        ((taken * of_taken).sum() + (sum * of_sum).sum()).backward();
+        const at::Tensor back = kernels::give_back(of_taken.to(device), of_sum.to(device), *there, sum_there);
+        EXPECT_TRUE(at::equal(back.cpu(), branch.grad()));
+      }
+    }
+  }
+}
+
 /// More parameters than a table has room for.
 inline void expect_serves_many_parameters(at::Device device) {
   std::vector<SlicedParameter> parameters;
