@@ -188,6 +188,7 @@ ChosenOptions Candidate::chosen() const {
           {"--anneal-steps", std::to_string(network.anneal_steps)},
           {"--minimal-k", std::to_string(network.size.minimal_k)},
           {"--channel-multiple", std::to_string(network.size.channel_multiple)},
+          {"--channel-block", std::to_string(network.size.channel_block)},
           {"--resample-every", std::to_string(network.resample_every)},
           {"--coupling", network.coupling},
           {"--wire", network.wire},

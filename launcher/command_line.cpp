@@ -31,6 +31,10 @@ void add_network_options(CLI::App& app, NetworkOptions& o) {
   app.add_option("--channel-multiple", o.size.channel_multiple,
                  "Round the number of kept channels up to a multiple of this; 1: the published formula")
       ->group(kGroup);
+  app.add_option(
+         "--channel-block", o.size.channel_block,
+         "Keep or leave out so many neighbouring channels together, where a layer's are a multiple of it")
+      ->group(kGroup);
   app.add_option("--slice-output-ratio", o.slice_output_ratio,
                  "In mode feedback, share of a layer's output channels that a step sends: 1, 1/2, 1/3, ...")
       ->group(kGroup);

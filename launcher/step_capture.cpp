@@ -57,6 +57,7 @@ std::unique_ptr<CapturedStep> make_captured_step(const TrainOptions& options, Tr
     return nullptr;
   }
   const bool finds_largest = options.uses(Mode::compact) && options.network.resample_every == 1 &&
+                             options.network.size.channel_block == 1 &&
                              state.planner.sampler().keeps_largest();
   return std::make_unique<CapturedStep>(
       state.network, state.sgd, reductions,

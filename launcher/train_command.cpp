@@ -82,9 +82,9 @@ ModeChoice choice_of(const ChosenOptions& saved, const TrainOptions& options) {
   ModeChoice choice{.options = auto_candidates(options).front().chosen(),
                     .reasons = {"auto: as it was in the run that is resumed:"}};
   // A run of an earlier version has a ratio beside mode dense, which has no use for it.
-  static const std::set<std::string> of_sampling{"--sample-ratio",     "--sampler",        "--minimal-k",
-                                                 "--channel-multiple", "--resample-every", "--anneal-steps",
-                                                 "--coupling"};
+  static const std::set<std::string> of_sampling{"--sample-ratio",     "--sampler",       "--minimal-k",
+                                                 "--channel-multiple", "--channel-block", "--resample-every",
+                                                 "--anneal-steps",     "--coupling"};
   const auto mode = saved.find("--mode");
   const bool dense = mode != saved.end() && mode->second == "dense";
   for (auto& [option, value] : choice.options) {

@@ -102,6 +102,7 @@ ProductApproximation NetworkOptions::products(double ratio) const {
   Approximation approximation{.sampler = make_sampler(sampling(Mode::approximate).sampler),
                               .size = size,
                               .norms = parse_term_norms(term_norms)};
+  approximation.size.channel_block = 1;  // terms are no channels of a layout
   const auto of_ratio = [&](double own) -> std::optional<Approximation> {
     approximation.size.ratio = own != 0 ? own : ratio;
     return approximation.size.ratio == 1 ? std::nullopt : std::optional(approximation);
@@ -296,6 +297,7 @@ void TrainOptions::validate_sampled() const {
   is_for_others(network.sampler != standard.sampler, "--sampler");
   is_for_others(network.size.minimal_k != standard.size.minimal_k, "--minimal-k");
   is_for_others(network.size.channel_multiple != standard.size.channel_multiple, "--channel-multiple");
+  is_for_others(network.size.channel_block != standard.size.channel_block, "--channel-block");
   is_for_others(network.resample_every != standard.resample_every, "--resample-every");
   is_for_others(network.coupling != standard.coupling, "--coupling");
 }
@@ -325,6 +327,12 @@ void TrainOptions::validate_together() const {
       network.resample_every != 1) {
     refuse(concat("resample_every = ", network.resample_every, " in mode approximate, where each step draws"),
            "1", "--resample-every");
+  }
+  if (!uses(Mode::compact) && !uses(Mode::feedback) && uses(Mode::approximate) &&
+      network.size.channel_block != 1) {
+    refuse(concat("channel_block = ", network.size.channel_block,
+                  " in mode approximate, whose terms are drawn one by one"),
+           "1", "--channel-block");
   }
   if (!uses(Mode::compact) && network.join != standard.join) {
     refuse("--join without mode compact", "--mode compact, or a schedule that has it", "--mode");

@@ -39,7 +39,7 @@ Plan draw_plan(std::span<const Site> sites, std::span<const std::vector<float>> 
   Plan plan;
   for (std::size_t s = 0; s < sites.size(); ++s) {
     RandomStream random(seed, RandomPurpose::plan, step, s);
-    plan.sets.push_back(sampler.draw({.norms = norms[s], .waiting = {}}, size, random));
+    plan.sets.push_back(draw_set(sampler, {.norms = norms[s], .waiting = {}}, size, random));
     plan.sets.back().check();
   }
   return plan;

@@ -96,7 +96,7 @@ bool Planner::takes(std::uint64_t step, double ratio, const Plan& largest) const
   const auto fits = [&](const Site& site, const ChannelSet& set) {
     return !site.in_turn && set.channels == site.channels && set.size() == size.kept(site.channels);
   };
-  return reads_norms(step, ratio) && sampler_->keeps_largest() &&
+  return reads_norms(step, ratio) && sampler_->keeps_largest() && size.channel_block == 1 &&
          std::ranges::equal(sites_, largest.sets, fits);
 }
 
@@ -117,7 +117,8 @@ ChannelSet Planner::draw(std::size_t site, std::span<const float> norms, const S
   RandomStream random(seed_, RandomPurpose::plan, step, site);
   // Nothing is sampled at ratio 1, whatever a sampler that draws with replacement would make of it.
   const Candidates candidates{.norms = norms, .waiting = waiting, .noise = noise(step)};
-  ChannelSet set = size.ratio == 1.0 ? ChannelSet::all(channels) : sampler_->draw(candidates, size, random);
+  ChannelSet set =
+      size.ratio == 1.0 ? ChannelSet::all(channels) : draw_set(*sampler_, candidates, size, random);
   set.check();
   if (!waiting.empty()) {
     count_draw(set, waiting);

@@ -284,6 +284,48 @@ class Cyclic final : public Sampler {
   [[nodiscard]] bool counts_draws() const override { return true; }
 };
 
+/// What samplers see of blocks.
+struct BlockNumbers {
+  BlockNumbers(const Candidates& candidates, std::int64_t block) {
+    for (std::size_t first = 0; first < candidates.norms.size(); first += static_cast<std::size_t>(block)) {
+      const auto of_block = candidates.norms.subspan(first, static_cast<std::size_t>(block));
+      norms.push_back(static_cast<float>(
+          std::sqrt(std::inner_product(of_block.begin(), of_block.end(), of_block.begin(), 0.0))));
+      if (!candidates.waiting.empty()) {
+        waiting.push_back(candidates.waiting[first]);
+      }
+    }
+  }
+  std::vector<float> norms;
+  std::vector<std::uint32_t> waiting;
+};
+
+/// That makes a sampler of fixed size keep as many channels as `size` has it; others, as nearly as blocks
+/// allow.
+SampleSize size_in_blocks(const Sampler& sampler, const SampleSize& size, std::int64_t channels) {
+  const std::int64_t block = size.block(channels);
+  if (sampler.fixed_size()) {
+    return {.ratio = size.ratio, .minimal_k = size.kept(channels) / block, .channel_multiple = 1};
+  }
+  return {.ratio = size.ratio,
+          .minimal_k = (size.minimal_k + block - 1) / block,
+          .channel_multiple = std::lcm(size.channel_multiple, block) / block};
+}
+
+/// The channels of blocks.
+ChannelSet members(const ChannelSet& blocks, std::int64_t block) {
+  ChannelSet set{.channels = blocks.channels * block, .kept = {}, .scale = {}};
+  for (std::size_t i = 0; i < blocks.kept.size(); ++i) {
+    for (std::int64_t of_block = 0; of_block < block; ++of_block) {
+      set.kept.push_back(static_cast<std::int32_t>(blocks.kept[i] * block + of_block));
+    }
+    if (!blocks.scale.empty()) {
+      set.scale.insert(set.scale.end(), static_cast<std::size_t>(block), blocks.scale[i]);
+    }
+  }
+  return set;
+}
+
 using Maker = std::unique_ptr<Sampler> (*)(Scaling);
 
 template <typename T>
@@ -326,6 +368,10 @@ void SampleSize::validate() const {
     throw Error(ErrorKind::usage, concat("channel_multiple = ", channel_multiple,
                                          ": expected at least 1 (--channel-multiple)"));
   }
+  if (channel_block < 1) {
+    throw Error(ErrorKind::usage,
+                concat("channel_block = ", channel_block, ": expected at least 1 (--channel-block)"));
+  }
 }
 
 std::int64_t SampleSize::kept(std::int64_t channels) const {
@@ -334,7 +380,25 @@ std::int64_t SampleSize::kept(std::int64_t channels) const {
 
 std::int64_t SampleSize::bounded(std::int64_t k, std::int64_t channels) const {
   const std::int64_t least = std::max<std::int64_t>(k, minimal_k);
-  return std::min((least + channel_multiple - 1) / channel_multiple * channel_multiple, channels);
+  const std::int64_t multiple = std::lcm(channel_multiple, block(channels));
+  return std::min((least + multiple - 1) / multiple * multiple, channels);
+}
+
+std::int64_t SampleSize::block(std::int64_t channels) const {
+  return channels % channel_block == 0 ? channel_block : 1;
+}
+
+ChannelSet draw_set(const Sampler& sampler, const Candidates& candidates, const SampleSize& size,
+                    RandomStream& random) {
+  const std::int64_t block = size.block(candidates.channels());
+  if (block == 1) {
+    return sampler.draw(candidates, size, random);
+  }
+  const BlockNumbers numbers(candidates, block);
+  const ChannelSet blocks =
+      sampler.draw({.norms = numbers.norms, .waiting = numbers.waiting, .noise = candidates.noise},
+                   size_in_blocks(sampler, size, candidates.channels()), random);
+  return members(blocks, block);
 }
 
 std::unique_ptr<Sampler> make_sampler(const std::string& name, Scaling scaling) {

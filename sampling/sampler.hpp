@@ -15,8 +15,10 @@ namespace slicereduce {
 struct SampleSize {
   double ratio = 0.5;          ///< in (0, 1]
   std::int64_t minimal_k = 8;  ///< never fewer than this, where a site has as many
-  std::int64_t channel_multiple =
-      8;  ///< k is rounded up to a multiple of this; 1 is the formula as published
+  /// k is rounded up to a multiple of this; 1 is the formula as published
+  std::int64_t channel_multiple = 8;
+  /// So many neighbours are kept or left out together, at sites whose channels are a multiple of it.
+  std::int64_t channel_block = 1;
 
   /// Throws Error(usage) naming the option, its value and its range.
   void validate() const;
@@ -24,6 +26,8 @@ struct SampleSize {
   [[nodiscard]] std::int64_t kept(std::int64_t channels) const;
   /// min(max(k, minimal_k), C) rounded up to the multiple.
   [[nodiscard]] std::int64_t bounded(std::int64_t k, std::int64_t channels) const;
+  /// Of a site of so many channels: channel_block, or 1.
+  [[nodiscard]] std::int64_t block(std::int64_t channels) const;
 };
 
 /// The channels of a site that a sampler chooses from.
@@ -64,6 +68,12 @@ class Sampler {
   /// Whether it always keeps the largest norms, as kernels::keep_largest() does.
   [[nodiscard]] virtual bool keeps_largest() const { return false; }
 };
+
+/// What `sampler` draws of the blocks of a site's channels, see SampleSize::channel_block; of the channels
+/// themselves where a block is one. A block's norm is that of all weights that read one of its channels; it
+/// waits and is scaled as a whole.
+[[nodiscard]] ChannelSet draw_set(const Sampler& sampler, const Candidates& candidates,
+                                  const SampleSize& size, RandomStream& random);
 
 /// Whether what is kept is multiplied so that a sum over it estimates the sum over all without bias.
 enum class Scaling {

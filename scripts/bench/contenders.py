@@ -60,10 +60,10 @@ POWERSGD_BUCKETS = ("4", "2000")
 NETWORKS = {"resnet18": 32, "resnet50": 64}
 
 
-def size_options(arch: str, image_size: int, batch_size: int, steps: int) -> list[str]:
+def size_options(arch: str, image_size: int, batch_size: int, steps: int, device: str = "cpu") -> list[str]:
     return [
         *("--arch", arch, "--image-size", str(image_size), "--batch-size", str(batch_size)),
-        *("--steps", str(steps), "--threads", "1"),
+        *("--steps", str(steps), "--threads", "1", "--device", device),
     ]
 
 
@@ -76,7 +76,7 @@ def peer(size: list[str], *options: str) -> list[str]:
 
 
 def ours(size: list[str], *options: str) -> list[str]:
-    return [str(PROGRAM), "bench", "step", *size, "--device", "cpu", "--json", *options]
+    return [str(PROGRAM), "bench", "step", *size, "--json", *options]
 
 
 def output_of(name: str, done: subprocess.CompletedProcess) -> str:

@@ -304,4 +304,5 @@ class EmulatedNetwork:
             "MASTER_ADDR": self.address(self.hosts[0]),
             "MASTER_PORT": str(self.port),
             "GLOO_SOCKET_IFNAME": "eth0",
+            "NCCL_SOCKET_IFNAME": "eth0",
         }

@@ -191,6 +191,7 @@ TEST(TrainOptions, RefuseToSampleWhereNothingIsLeftOut) {
       {"--sampler", [](auto& o) { o.network.sampler = "gumbel"; }},
       {"--minimal-k", [](auto& o) { o.network.size.minimal_k = 1; }},
       {"--channel-multiple", [](auto& o) { o.network.size.channel_multiple = 1; }},
+      {"--channel-block", [](auto& o) { o.network.size.channel_block = 4; }},
       {"--resample-every", [](auto& o) { o.network.resample_every = 2; }},
       {"--coupling", [](auto& o) { o.network.coupling = "none"; }}};
   for (const auto& [option, spoil] : spoils) {
@@ -262,6 +263,7 @@ TEST(TrainOptions, RefuseWhatApproximationCannotDo) {
     options.validate();
   }());
   expect_refused(approximate([](auto& o) { o.network.resample_every = 5; }), "--resample-every");
+  expect_refused(approximate([](auto& o) { o.network.size.channel_block = 4; }), "--channel-block");
   expect_refused(approximate([](auto& o) {
                    o.network.size.ratio = 1;
                    o.network.sampler = "aged";

@@ -296,5 +296,47 @@ TEST(Aged, SendsHeavyChannelsMoreOftenInProportion) {
   EXPECT_NEAR(heavy / light, 3.0, 0.3);
 }
 
+TEST(Blocks, AreKeptWhole) {
+  const std::vector<float> norms = random_norms(96, 5);
+  const std::vector<std::uint32_t> waiting(96, 3);
+  const SampleSize size{.ratio = 0.31, .minimal_k = 8, .channel_multiple = 1, .channel_block = 4};
+  for (const std::string& name : sampler_names()) {
+    const auto sampler = make_sampler(name);
+    RandomStream random(1, RandomPurpose::plan, 0, 0);
+    const ChannelSet set = draw_set(*sampler, {.norms = norms, .waiting = waiting, .noise = 1}, size, random);
+    set.check();
+    EXPECT_EQ(set.channels, 96) << name;
+    EXPECT_TRUE(set.scale.empty() || set.scale.size() == set.kept.size()) << name;
+    EXPECT_EQ(set.size() % 4, 0) << name;
+    if (sampler->fixed_size()) {
+      EXPECT_EQ(set.size(), size.kept(96)) << name;
+      EXPECT_EQ(set.size(), 32) << name;  // 29 in whole blocks
+    }
+    for (std::size_t i = 0; i < set.kept.size(); i += 4) {
+      EXPECT_EQ(set.kept[i] % 4, 0) << name;
+      EXPECT_EQ(set.kept[i + 3], set.kept[i] + 3) << name;
+      EXPECT_TRUE(set.scale.empty() || set.scale[i] == set.scale[i + 3]) << name;
+    }
+  }
+}
+
+TEST(Blocks, AreWeighedByAllTheirWeights) {
+  const std::vector<float> norms{3, 3, 4, 0.1F, 0, 5, 2, 2};  // sqrt(18), sqrt(16.01), 5, sqrt(8)
+  RandomStream random(1, RandomPurpose::plan, 0, 0);
+  const SampleSize size{.ratio = 0.5, .minimal_k = 1, .channel_multiple = 1, .channel_block = 2};
+  EXPECT_EQ(draw_set(*make_sampler("topk"), {.norms = norms, .waiting = {}}, size, random).kept,
+            (std::vector<std::int32_t>{0, 1, 4, 5}));
+}
+
+TEST(Blocks, AreOneChannelWhereTheChannelsAreNoMultiple) {
+  const std::vector<float> norms = random_norms(10, 6);
+  SampleSize size{.ratio = 0.5, .minimal_k = 1, .channel_multiple = 1, .channel_block = 4};
+  RandomStream random(1, RandomPurpose::plan, 0, 0);
+  const ChannelSet set = draw_set(*make_sampler("topk"), {.norms = norms, .waiting = {}}, size, random);
+  EXPECT_EQ(set, make_sampler("topk")->draw({.norms = norms, .waiting = {}}, kPublished, random));
+  size.channel_block = 0;
+  EXPECT_THROW(size.validate(), Error);
+}
+
 }  // namespace
 }  // namespace slicereduce

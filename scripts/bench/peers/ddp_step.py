@@ -1,10 +1,11 @@
-"""Times a training step of PyTorch's DistributedDataParallel on CPUs: the peer of `slicereduce bench step`.
+"""Times a training step of PyTorch's DistributedDataParallel: the peer of `slicereduce bench step`.
 
-Starts its ranks itself on 127.0.0.1 (gloo), or is one of them where RANK, WORLD_SIZE, MASTER_ADDR and
-MASTER_PORT are set. With the settings that are best for it here: channels_last, gradients as views of their
-buckets, no broadcast of buffers, SGD's fused implementation, no graph kept, synthetic images that are made
-once. Prints one JSON object on one line. A step's time is the slowest rank's, peak_memory_bytes the largest
-rank's, and wire_bytes what a rank hands to AllReduce in a step.
+Starts its ranks itself on 127.0.0.1 (gloo, or NCCL on cards), or is one of them where RANK, WORLD_SIZE,
+MASTER_ADDR and MASTER_PORT are set. With the settings that are best for it here: channels_last, gradients as
+views of their buckets, no broadcast of buffers, SGD's fused implementation, no graph kept, synthetic images
+that are made once, on cards cuDNN choosing by measurement. Prints one JSON object on one line. A step's time
+is the slowest rank's, peak_memory_bytes the largest rank's, and wire_bytes what a rank hands to AllReduce in
+a step.
 """
 
 import argparse
@@ -40,7 +41,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("--world-size", type=int, help="default: that of the environment, or 2")
     parser.add_argument("--steps", type=int, default=30, help="timed steps")
     parser.add_argument("--warmup", type=int, default=5, help="steps before them")
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="bf16: CPU autocast")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="bf16: autocast")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--hook", default="none", metavar=NAMES)
     parser.add_argument("--bucket-mb", type=float, default=25, help="DDP's bucket_cap_mb")
     parser.add_argument("--threads", type=int, default=1, help="intra-op threads per rank")
@@ -94,6 +96,7 @@ def timed_steps(
     shape = (chosen.batch_size, 3, chosen.image_size, chosen.image_size)
     images = torch.randn(shape, generator=generator).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(chosen.num_classes, (chosen.batch_size,), generator=generator)
+    images, labels = images.to(chosen.device), labels.to(chosen.device)
     # fused: 287 and 285 ms a step against 296 and 298 with foreach (ResNet-18 at 64x64, batch 16, 2 ranks
     # of 1 thread on an AMD EPYC of Zen 4 class).
     how = {chosen.sgd: True}
@@ -102,12 +105,14 @@ def timed_steps(
     def timed_step() -> list[float]:
         marks = [time.perf_counter()]
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=chosen.precision == "bf16"):
+        with torch.autocast(chosen.device, dtype=torch.bfloat16, enabled=chosen.precision == "bf16"):
             loss = cross_entropy(replica(images), labels)
         marks.append(time.perf_counter())
         loss.backward()
         marks.append(time.perf_counter())
         optimizer.step()
+        if chosen.device == "cuda":
+            torch.cuda.synchronize()  # once a step, as ours waits; the phases before are launches alone
         marks.append(time.perf_counter())
         spans = [after - before for before, after in itertools.pairwise(marks)]
         return [1e3 * span for span in (marks[-1] - marks[0], *spans)]
@@ -146,15 +151,29 @@ def report(slowest: torch.Tensor, counts: dict[str, int], chosen: argparse.Names
     }
 
 
+def start_group(chosen: argparse.Namespace) -> None:
+    """As the environment says. Ranks that share a card are hosts of their own to NCCL, which refuses two."""
+    if chosen.device == "cpu":
+        dist.init_process_group("gloo")
+        return
+    torch.backends.cudnn.benchmark = True
+    rank, cards = int(os.environ["RANK"]), torch.cuda.device_count()
+    torch.cuda.set_device(rank % cards)
+    if chosen.world_size > cards:
+        os.environ.setdefault("NCCL_HOSTID", f"rank {rank}")
+    dist.init_process_group("nccl")
+
+
 def measure(chosen: argparse.Namespace) -> None:
     torch.set_num_threads(chosen.threads)
-    dist.init_process_group("gloo")  # as the environment says
+    start_group(chosen)
     torch.manual_seed(0)
     model = torchvision.models.get_model(chosen.arch, num_classes=chosen.num_classes)
-    model = model.to(memory_format=torch.channels_last)
+    model = model.to(chosen.device, memory_format=torch.channels_last)
     times, wire_bytes = timed_steps(replicate(model, chosen.hook, chosen.bucket_mb), chosen, dist.get_rank())
+    times = times.to(chosen.device)
     dist.all_reduce(times, dist.ReduceOp.MAX)
-    memory = torch.tensor(peak_memory_bytes())
+    memory = torch.tensor(peak_memory_bytes(), device=chosen.device)
     dist.all_reduce(memory, dist.ReduceOp.MAX)
     if dist.get_rank() == 0:
         counts = {
@@ -162,7 +181,7 @@ def measure(chosen: argparse.Namespace) -> None:
             "wire_bytes": wire_bytes,
             "peak_memory_bytes": int(memory),
         }
-        print(json.dumps(report(times, counts, chosen)), flush=True)
+        print(json.dumps(report(times.cpu(), counts, chosen)), flush=True)
 
 
 def run_rank(chosen: argparse.Namespace) -> None:
@@ -180,6 +199,7 @@ def run_spawned_rank(rank: int, port: int, chosen: argparse.Namespace) -> None:
     values = (str(rank), str(chosen.world_size), "127.0.0.1", str(port))
     os.environ |= dict(zip(ENVIRONMENT, values, strict=True))
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
     run_rank(chosen)
 
 
