@@ -3,6 +3,7 @@
 #include <chrono>
 #include <vector>
 
+#include "core/cuda_runtime.hpp"
 #include "core/error.hpp"
 #include "core/streams.hpp"
 #include "core/text.hpp"

@@ -34,7 +34,4 @@ class StreamMarks {
 /// Throws Error(invariant) where this build has none for `device`.
 [[nodiscard]] std::unique_ptr<StreamMarks> make_stream_marks(c10::Device device, std::size_t count);
 
-/// Of a build with CUDA; nothing where it is one without.
-[[nodiscard]] std::unique_ptr<StreamMarks> make_cuda_stream_marks(c10::Device device, std::size_t count);
-
 }  // namespace slicereduce

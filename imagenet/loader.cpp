@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "core/error.hpp"
+#include "core/numa.hpp"
 #include "core/random.hpp"
 #include "core/text.hpp"
 
@@ -201,6 +202,7 @@ std::optional<Batch> Loader::next() {
 
 void Loader::work(const std::stop_token& stop) {
   const OneOpenMpThread one_thread;
+  keep_this_thread_on(config_.cores);
   ViewWriter writer(source_);
   while (true) {
     std::optional<Piece> piece;

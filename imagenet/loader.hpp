@@ -45,7 +45,8 @@ struct LoaderConfig {
   int prefetch_batches = 4;  ///< batches that are ready or under way, at most
   std::uint64_t seed = 0;    ///< of the augmentation
   BadImages bad_images = BadImages::error;
-  bool pinned = false;  ///< batches in memory that a CUDA device copies from by itself; needs one
+  std::vector<int> cores;  ///< that its threads may run on; none: all that the process may
+  bool pinned = false;     ///< batches in memory that a CUDA device copies from by itself; needs one
   /// Told why each picture that is skipped is bad, once, by the thread that found it. May be empty.
   std::function<void(const std::string&)> on_bad_image;
 

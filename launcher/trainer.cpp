@@ -12,6 +12,7 @@
 
 #include "core/digest.hpp"
 #include "core/host_name.hpp"
+#include "core/numa.hpp"
 #include "core/text.hpp"
 #include "launcher/parts.hpp"
 #include "launcher/plan_dispute.hpp"
@@ -107,6 +108,9 @@ void Trainer::load() {
   captured_ = make_captured_step(options_, *state_, config, communicator_, *step_);
   LoaderConfig loading = loader_config(options_.workers, *options_.seed, options_.bad_images, log_);
   loading.pinned = request_.device.is_cuda();
+  if (request_.device.is_cuda()) {
+    loading.cores = cores_near(request_.device);  // batches are pinned where their threads write them
+  }
   loader_ = std::make_unique<Loader>(*data_.train, data_.transform, loading);
   validation_loader_ = std::make_unique<Loader>(*data_.validation, data_.transform, loading);
   feed_ = std::make_unique<BatchFeed>(*loader_, *order_, *schedule_, communicator_.rank(), request_.device);

@@ -1,10 +1,12 @@
-#include "core/stream_marks.hpp"
+#include "core/cuda_runtime.hpp"
 
-// In place of cuda_stream_marks.cpp, where CUDA is missing.
+// In place of cuda_runtime.cpp, where CUDA is missing.
 namespace slicereduce {
 
 std::unique_ptr<StreamMarks> make_cuda_stream_marks(c10::Device /*device*/, std::size_t /*count*/) {
   return nullptr;
 }
+
+std::string cuda_pci_address(c10::Device /*device*/) { return ""; }
 
 }  // namespace slicereduce

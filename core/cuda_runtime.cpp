@@ -1,10 +1,12 @@
+#include "core/cuda_runtime.hpp"
+
 #include <c10/core/DeviceGuard.h>
 #include <cuda_runtime_api.h>
 
+#include <array>
 #include <vector>
 
 #include "core/error.hpp"
-#include "core/stream_marks.hpp"
 #include "core/text.hpp"
 
 namespace slicereduce {
@@ -70,6 +72,13 @@ class CudaMarks final : public StreamMarks {
 
 std::unique_ptr<StreamMarks> make_cuda_stream_marks(c10::Device device, std::size_t count) {
   return std::make_unique<CudaMarks>(device, count);
+}
+
+std::string cuda_pci_address(c10::Device device) {
+  constexpr int kLongest = 32;
+  std::array<char, kLongest> address{};
+  const cudaError_t error = cudaDeviceGetPCIBusId(address.data(), kLongest, device.index());
+  return error == cudaSuccess ? address.data() : "";
 }
 
 }  // namespace slicereduce

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include <cstddef>
+#include <memory>
+#include <string>
+
+#include "core/stream_marks.hpp"
+
+/// What core asks CUDA's runtime itself for, in a build that has it.
+namespace slicereduce {
+
+/// Nothing in a build without CUDA.
+[[nodiscard]] std::unique_ptr<StreamMarks> make_cuda_stream_marks(c10::Device device, std::size_t count);
+
+/// "0000:3B:00.0"; empty in a build without CUDA, or where the driver does not tell.
+[[nodiscard]] std::string cuda_pci_address(c10::Device device);
+
+}  // namespace slicereduce
