@@ -7,6 +7,7 @@
 #include "comm/pack.hpp"
 #include "core/device.hpp"
 #include "core/error.hpp"
+#include "core/profile_range.hpp"
 #include "core/text.hpp"
 
 namespace slicereduce {
@@ -113,6 +114,7 @@ void Reducer::finish_adding() {
 }
 
 std::size_t Reducer::wait_for(std::size_t slot) {
+  const ProfileRange range("wait for a bucket");
   const auto start = Clock::now();
   finish_adding();
   const std::size_t bucket = layout_.slots.at(slot).bucket;

@@ -2,11 +2,13 @@
 
 #include <c10/core/DeviceGuard.h>
 #include <cuda_runtime_api.h>
+#include <nvtx3/nvToolsExt.h>
 
 #include <array>
 #include <vector>
 
 #include "core/error.hpp"
+#include "core/profile_range.hpp"
 #include "core/text.hpp"
 
 namespace slicereduce {
@@ -73,6 +75,9 @@ class CudaMarks final : public StreamMarks {
 std::unique_ptr<StreamMarks> make_cuda_stream_marks(c10::Device device, std::size_t count) {
   return std::make_unique<CudaMarks>(device, count);
 }
+
+ProfileRange::ProfileRange(const char* name) { nvtxRangePushA(name); }
+ProfileRange::~ProfileRange() { nvtxRangePop(); }
 
 std::string cuda_pci_address(c10::Device device) {
   constexpr int kLongest = 32;

@@ -1,6 +1,8 @@
 #include "imagenet/normalization.hpp"
 
+#include <ATen/ops/addcmul.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 
 #include "core/error.hpp"
 
@@ -19,7 +21,7 @@ Normalization default_normalization(const ImageSource& source) {
   return has_small_images(source) ? cifar10_normalization() : imagenet_normalization();
 }
 
-at::Tensor normalize(const at::Tensor& images, const Normalization& normalization) {
+at::Tensor normalize(const at::Tensor& images, const Normalization& normalization, at::ScalarType type) {
   require(images.dim() == 4 && images.scalar_type() == at::kByte, "normalize: expected uint8 [N, H, W, C]");
   const std::int64_t channels = images.size(3);
   require(static_cast<std::int64_t>(normalization.mean.size()) == channels &&
@@ -35,8 +37,13 @@ at::Tensor normalize(const at::Tensor& images, const Normalization& normalizatio
   }
   // Non-blocking: CUDA stages so few bytes before it returns, and waiting would drain the stream every step.
   scale_and_shift = scale_and_shift.to(images.device(), /*non_blocking=*/true);
-  // Type promotion converts to float within the multiplication, without a pass of its own.
-  return images.permute({0, 3, 1, 2}).mul(scale_and_shift[0]).add_(scale_and_shift[1]);
+  const at::Tensor pixels = images.permute({0, 3, 1, 2});
+  // Type promotion converts to float within the operation, without a pass of its own.
+  if (type == at::kFloat) {
+    return pixels.mul(scale_and_shift[0]).add_(scale_and_shift[1]);
+  }
+  at::Tensor normalized = at::empty_like(pixels, pixels.options().dtype(type));
+  return at::addcmul_out(normalized, scale_and_shift[1], pixels, scale_and_shift[0]);
 }
 
 }  // namespace slicereduce

@@ -24,8 +24,10 @@ struct Normalization {
 /// By what the pictures are: grey, small and coloured, or photographs.
 [[nodiscard]] Normalization default_normalization(const ImageSource& source);
 
-/// `images` uint8 [N, H, W, C] on any device to float [N, C, H, W] in channels_last there: the same order in
-/// memory, so the cost is one conversion and one addition in place. Enqueued on the current stream.
-[[nodiscard]] at::Tensor normalize(const at::Tensor& images, const Normalization& normalization);
+/// `images` uint8 [N, H, W, C] on any device to [N, C, H, W] in channels_last there, computed in float and
+/// rounded to `type`: the same order in memory, so that it is one pass, or for float two. Enqueued on the
+/// current stream.
+[[nodiscard]] at::Tensor normalize(const at::Tensor& images, const Normalization& normalization,
+                                   at::ScalarType type = at::kFloat);
 
 }  // namespace slicereduce

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/error.hpp"
+#include "core/profile_range.hpp"
 #include "core/streams.hpp"
 
 namespace slicereduce {
@@ -36,6 +37,7 @@ Batch BatchFeed::next(std::int64_t step) {
 }
 
 Batch BatchFeed::load(std::int64_t step) {
+  const ProfileRange range("wait for a batch");
   const std::int64_t epoch = schedule_.epoch(step);
   if (epoch_ != epoch) {
     loader_.start_epoch(order_, rank_, epoch, schedule_.step_in_epoch(step), schedule_.image_size(step));

@@ -18,6 +18,7 @@
 #include "core/device.hpp"
 #include "core/digest.hpp"
 #include "core/error.hpp"
+#include "core/profile_range.hpp"
 #include "core/stream_marks.hpp"
 #include "core/streams.hpp"
 #include "core/text.hpp"
@@ -81,6 +82,7 @@ class CapturedStep::Standing {
 
   /// Gives the device all of a step.
   void start(const Plan& plan, const Microbatch& batch, double lr) {
+    const ProfileRange range("step at once");
     const c10::Stream before = current_stream(device_);
     c10::OptionalStreamGuard guard;
     if (stream_) {

@@ -38,8 +38,9 @@ std::optional<Accuracy> evaluate(const Network& network, const Plan& plan, NormS
   while (const auto batch = loader.next()) {
     const at::Tensor pixels = batch->images.to(network.device(), /*non_blocking=*/true);
     const at::Tensor labels = batch->labels.to(network.device(), /*non_blocking=*/true);
-    const at::Tensor logits = network.forward(compact, normalize(pixels, view.normalization), statistics,
-                                              {.batch_statistics = false});
+    const at::Tensor logits =
+        network.forward(compact, normalize(pixels, view.normalization, compact.leaves.front().scalar_type()),
+                        statistics, {.batch_statistics = false});
     const std::int64_t choices = std::min<std::int64_t>(5, logits.size(1));
     const at::Tensor hits = std::get<1>(logits.topk(choices, 1)).eq(labels.unsqueeze(1));
     images += static_cast<double>(labels.numel());
@@ -83,7 +84,8 @@ NormStatistics recalibrate(const Network& network, const View& view, Loader& loa
       ++done;
       const at::Tensor pixels = batch->images.narrow(0, first, size).to(network.device());
       // 1 / n makes the moving average a plain one.
-      (void)network.forward(exact, normalize(pixels, view.normalization), statistics,
+      (void)network.forward(exact, normalize(pixels, view.normalization, exact.leaves.front().scalar_type()),
+                            statistics,
                             {.batch_statistics = true, .momentum = 1.0 / static_cast<double>(done)});
     }
   }

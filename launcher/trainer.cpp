@@ -13,6 +13,7 @@
 #include "core/digest.hpp"
 #include "core/host_name.hpp"
 #include "core/numa.hpp"
+#include "core/profile_range.hpp"
 #include "core/text.hpp"
 #include "launcher/parts.hpp"
 #include "launcher/plan_dispute.hpp"
@@ -34,6 +35,11 @@ double seconds_since(Clock::time_point start) {
 }
 
 constexpr std::int64_t kMostLeftOut = 10;  // steps in a row
+
+/// What a network of that precision would make of its images first.
+at::ScalarType image_type(const StepOptions& step) {
+  return parse_precision(step.precision) == Precision::bf16 ? at::kBFloat16 : at::kFloat;
+}
 
 /// All of a step but its plans and its data.
 double busy_ms(const StepTimes& times) {
@@ -236,6 +242,7 @@ void Trainer::enter(Phase phase) {
 }
 
 void Trainer::train_step() {
+  const ProfileRange range("train step");
   const auto started = Clock::now();
   const std::int64_t step = state_->steps_done;
   request_.activity->at_step(step + 1);
@@ -280,7 +287,7 @@ MicrobatchSource Trainer::microbatches(const Batch& batch) const {
         const auto& [first, size] = parts.at(part);
         at::Tensor images =
             normalize(batch.images.narrow(0, first, size).to(request_.device, /*non_blocking=*/true),
-                      data_.normalization);
+                      data_.normalization, image_type(options_.step));
         if (request_.faults.spoils_images(state_->steps_done + 1)) {
           images = at::full_like(images, std::numeric_limits<float>::quiet_NaN());
         }
@@ -390,6 +397,7 @@ bool Trainer::finish_epoch() {
 }
 
 bool Trainer::evaluate_networks() {
+  const ProfileRange range("evaluation");
   enter(Phase::evaluating);
   if (leads()) {
     report_->finish_interval();
@@ -405,6 +413,7 @@ bool Trainer::evaluate_networks() {
 }
 
 void Trainer::checkpoint(bool is_best) {
+  const ProfileRange range("checkpoint");
   enter(Phase::saving);
   average_statistics(state_->network.statistics(), communicator_);
   check_replicas();

@@ -10,6 +10,7 @@
 #include "core/digest.hpp"
 #include "core/error.hpp"
 #include "core/finite.hpp"
+#include "core/profile_range.hpp"
 #include "core/text.hpp"
 #include "launcher/gradient_hook.hpp"
 #include "launcher/out_of_memory.hpp"
@@ -95,6 +96,7 @@ std::optional<StepResult> TrainingStep::run(const StepPlans& plans, const Microb
 }
 
 void TrainingStep::gather(const Plan& plan) {
+  const ProfileRange range("gather");
   network_.gather(plan, config_.precision, compact_);
   for (std::size_t p = 0; p < compact_.leaves.size(); ++p) {
     take_gradients_of(compact_.leaves[p],
@@ -149,6 +151,7 @@ double TrainingStep::compute_gradient(const StepPlans& plans, const Microbatch& 
   Stopwatch watch(network_.device());
   DrawKey key = plans.draws;
   key.part = kMostLayers * static_cast<std::uint64_t>(batch.number);
+  std::optional<ProfileRange> range("forward");
   const at::Tensor logits =
       network_.forward(compact_, batch.images, network_.statistics(),
                        {.draws = key, .products = plans.products ? &*plans.products : nullptr});
@@ -156,6 +159,7 @@ double TrainingStep::compute_gradient(const StepPlans& plans, const Microbatch& 
                                                  /*ignore_index=*/-100, config_.label_smoothing);
   const auto value = loss.item<double>();
   times.forward_ms += watch.lap_ms();
+  range.emplace("backward");
   (batch.weight == 1.0 ? loss : loss * batch.weight).backward();
   times.backward_ms += watch.lap_ms();
   return value;
@@ -190,6 +194,7 @@ void TrainingStep::send(std::size_t parameter, const at::Tensor& gradient) {
 /// that of the classifier's bias: a loss that is not finite, on any rank, shows in it on all of them, for no
 /// message and no pass over the gradient. (Unless all of it is to be looked at first.)
 std::optional<ReduceTimes> TrainingStep::update(const StepPlans& plans, double lr, StepResult& result) {
+  const ProfileRange range("update");
   for (std::size_t done = 0; done < cut_.size();) {
     const std::size_t reduced = reducer_.wait_for(done);
     if (reduced == 0) {

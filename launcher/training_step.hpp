@@ -67,7 +67,7 @@ struct StepPlans {
 };
 
 struct Microbatch {
-  at::Tensor images;  ///< [n, C, H, W] float, channels_last, on the network's device
+  at::Tensor images;  ///< [n, C, H, W] float or bfloat16, channels_last, on the network's device
   at::Tensor labels;  ///< [n] int64, likewise
   /// n * world_size / global n, of all microbatches of all ranks: it makes the mean over ranks the mean over
   /// images where ranks have different numbers.

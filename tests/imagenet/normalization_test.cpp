@@ -1,8 +1,6 @@
 #include "imagenet/normalization.hpp"
 
-#include <ATen/TensorOperators.h>
-#include <ATen/ops/randint.h>
-#include <ATen/ops/tensor.h>
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include "core/error.hpp"
@@ -26,6 +24,15 @@ TEST(Normalize, SubtractsTheMeanAndDividesByTheDeviation) {
   expect_normalized(at::randint(0, 256, {3, 5, 7, 3}, at::kByte), imagenet_normalization());
   expect_normalized(at::randint(0, 256, {3, 5, 7, 3}, at::kByte), cifar10_normalization());
   expect_normalized(at::randint(0, 256, {2, 28, 28, 1}, at::kByte), fashion_mnist_normalization());
+}
+
+TEST(Normalize, RoundsToANarrowerType) {
+  const at::Tensor images = at::randint(0, 256, {3, 5, 7, 3}, at::kByte);
+  const at::Tensor result = normalize(images, imagenet_normalization(), at::kBFloat16);
+  const at::Tensor expected = normalize(images, imagenet_normalization());
+  EXPECT_EQ(result.scalar_type(), at::kBFloat16);
+  EXPECT_TRUE(result.is_contiguous(at::MemoryFormat::ChannelsLast));
+  EXPECT_TRUE((result.to(at::kFloat) - expected).abs().le(expected.abs() * 0x1p-8).all().item<bool>());
 }
 
 TEST(Normalize, KeepsAnEmptyBatchEmpty) {
