@@ -1,14 +1,22 @@
 # One library a folder: slicereduce_folder(NAME SOURCES ... LIGHT ... USES targets...) makes slicereduce::NAME.
 # LIGHT are sources that hardly need LibTorch's headers. They go without the precompiled one: it takes GCC 3 s to
-# come to its end, whatever follows. KERNELS names NAME.cu, for nvcc, and no_NAME.cpp, for where it is missing.
+# come to its end, whatever follows. KERNELS names NAME.cu, for nvcc, and no_NAME.cpp, for where it is missing;
+# CUDA likewise NAME.cpp, which calls CUDA's runtime.
 function(slicereduce_folder name)
-  cmake_parse_arguments(arg "" "" "SOURCES;LIGHT;KERNELS;USES;PRIVATELY" ${ARGN})
+  cmake_parse_arguments(arg "" "" "SOURCES;LIGHT;KERNELS;CUDA;USES;PRIVATELY" ${ARGN})
   set(target slicereduce_${name})
   foreach(kernels ${arg_KERNELS})
     if(SLICEREDUCE_HAS_CUDA)
       list(APPEND arg_SOURCES ${kernels}.cu)
     else()
       list(APPEND arg_LIGHT no_${kernels}.cpp)
+    endif()
+  endforeach()
+  foreach(source ${arg_CUDA})
+    if(SLICEREDUCE_HAS_CUDA)
+      list(APPEND arg_SOURCES ${source}.cpp)
+    else()
+      list(APPEND arg_LIGHT no_${source}.cpp)
     endif()
   endforeach()
   add_library(${target} STATIC ${arg_SOURCES} ${arg_LIGHT})
@@ -21,8 +29,11 @@ function(slicereduce_folder name)
   target_compile_features(${target} PUBLIC cxx_std_20)  # for projects that use the installed package
   set_target_properties(${target} PROPERTIES EXPORT_NAME ${name})
   slicereduce_precompile(${target})
-  if(arg_KERNELS AND SLICEREDUCE_HAS_CUDA)
+  if((arg_KERNELS OR arg_CUDA) AND SLICEREDUCE_HAS_CUDA)
     target_link_libraries(${target} PRIVATE slicereduce::cudart)
+  endif()
+  if(arg_CUDA AND SLICEREDUCE_HAS_CUDA)
+    target_include_directories(${target} SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS})
   endif()
   install(TARGETS ${target} EXPORT slicereduce ARCHIVE DESTINATION lib)
   install(DIRECTORY . DESTINATION include/slicereduce/${name} FILES_MATCHING PATTERN "*.hpp")
