@@ -1,5 +1,6 @@
 #include "comm/communicator.hpp"
 
+#include <ATen/ops/empty.h>
 #include <c10/core/Stream.h>
 
 #include <algorithm>
@@ -7,9 +8,14 @@
 #include <thread>
 #include <utility>
 
+#include "comm/pack.hpp"
 #include "core/error.hpp"
 
 namespace slicereduce {
+
+at::Tensor Communicator::make_buffer(std::int64_t numel, WireType type) {
+  return at::empty({numel}, at::TensorOptions(device()).dtype(scalar_type(type)));
+}
 
 std::shared_ptr<const c10::Event> Communicator::enqueue_allreduce(WireBuffer buffer,
                                                                   const OnItsStream& around) {

@@ -14,6 +14,9 @@
 
 #include "comm/wire.hpp"
 
+namespace at {
+class Tensor;
+}
 namespace c10 {
 struct Event;
 class Stream;
@@ -61,6 +64,11 @@ class Communicator {
   [[nodiscard]] virtual c10::Device device() const noexcept { return c10::kCPU; }
   /// That of the same ranks which reduces in host memory: this one, or one that it is built upon.
   [[nodiscard]] virtual Communicator& on_host() noexcept { return *this; }
+
+  /// Memory of device() for numbers that go out step after step: where the network reaches it without a copy
+  /// in between, if the communicator knows of such. All ranks must ask for the same, in the same order, and
+  /// send from the same places of it.
+  [[nodiscard]] virtual at::Tensor make_buffer(std::int64_t numel, WireType type);
 
   /// Collective. Sums in place over all ranks; 2-byte types round each partial sum to nearest even.
   [[nodiscard]] virtual std::unique_ptr<Pending> start_allreduce(WireBuffer buffer) = 0;

@@ -1,6 +1,10 @@
 #include "comm/gradient_reducer.hpp"
 
+#include <ATen/ops/empty.h>
+
 #include "comm/allreduce_thread.hpp"
+#include "comm/communicator.hpp"
+#include "comm/pack.hpp"
 #include "core/error.hpp"
 #include "core/text.hpp"
 
@@ -29,6 +33,13 @@ std::chrono::milliseconds parse_timeout(double seconds) {
                                          " s: expected at least 0.001 and at most 10000000 (--timeout)"));
   }
   return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
+}
+
+at::Tensor make_storage(Communicator& communicator, const ReducerConfig& config, std::int64_t numel) {
+  if (communicator.world_size() > 1) {
+    return communicator.make_buffer(numel, config.wire);
+  }
+  return at::empty({numel}, at::TensorOptions(config.device).dtype(scalar_type(config.wire)));
 }
 
 std::optional<ReduceTimes> end_round(AllreduceThread* thread, ReduceTimes alone, Clock::duration waited) {

@@ -46,6 +46,12 @@ struct ReduceTimes {
 };
 
 class AllreduceThread;
+class Communicator;
+
+/// For the numbers of all buckets, in the wire type: the communicator's own memory, where there is somebody
+/// to send to. Ranks must call it in the same order.
+[[nodiscard]] at::Tensor make_storage(Communicator& communicator, const ReducerConfig& config,
+                                      std::int64_t numel);
 
 /// Collective. Waits for the round of `thread`, and says what it took, `waited` until now; nothing where
 /// ranks disagreed. Without a thread, for a single rank: `alone`.

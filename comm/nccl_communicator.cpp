@@ -4,16 +4,14 @@
 #include <c10/core/Event.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <cuda_runtime_api.h>
-#include <nccl.h>
 
 #include <algorithm>
 #include <cstdlib>
-#include <mutex>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
+#include "comm/nccl_connection.hpp"
 #include "core/device.hpp"
 #include "core/error.hpp"
 #include "core/host_name.hpp"
@@ -23,23 +21,9 @@ namespace slicereduce {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 /// What the user's environment says comes first.
 void prefer(const char* variable, const std::string& value) {
   ::setenv(variable, value.c_str(), /*overwrite=*/0);
-}
-
-ncclDataType_t nccl_type(WireType type) {
-  switch (type) {
-    case WireType::fp32:
-      return ncclFloat32;
-    case WireType::bf16:
-      return ncclBfloat16;
-    case WireType::fp16:
-      break;
-  }
-  return ncclFloat16;
 }
 
 void check_cuda(cudaError_t error, const char* call) {
@@ -69,30 +53,23 @@ c10::Stream new_stream(c10::Device device) {
   return c10::impl::VirtualGuardImpl(device.type()).getNewStream(device, kHighPriority);
 }
 
+std::shared_ptr<NcclConnection> connect(Communicator& control, const NcclConfig& config) {
+  if (control.world_size() > 1) {
+    set_apart_where_cards_are_shared(control, config.device);
+  }
+  return std::make_shared<NcclConnection>(control, config);
+}
+
 class NcclCommunicator final : public Communicator {
  public:
   NcclCommunicator(Communicator& control, const NcclConfig& config)
-      : control_(control), config_(config), stream_(new_stream(config.device)) {
-    const c10::DeviceGuard guard(config_.device);
-    if (control_.world_size() > 1) {
-      set_apart_where_cards_are_shared(control_, config_.device);
-    }
-    ncclUniqueId id{};
-    if (rank() == 0) {
-      check(ncclGetUniqueId(&id), "ncclGetUniqueId");
-    }
-    control_.broadcast(std::as_writable_bytes(std::span(&id, 1)), /*root=*/0);
-    ncclConfig_t settings = NCCL_CONFIG_INITIALIZER;
-    settings.blocking = 0;
-    finish(ncclCommInitRankConfig(&comm_, world_size(), id, rank(), &settings), "ncclCommInitRankConfig");
-  }
+      : control_(control),
+        device_(config.device),
+        stream_(new_stream(config.device)),
+        connection_(connect(control, config)) {}
 
-  /// Not a collective: the peers may be gone.
-  ~NcclCommunicator() override {
-    if (comm_ != nullptr) {
-      ncclCommAbort(comm_);
-    }
-  }
+  /// Buffers may outlive it, but not what it has under way.
+  ~NcclCommunicator() override { connection_->abort(); }
   NcclCommunicator(const NcclCommunicator&) = delete;
   NcclCommunicator& operator=(const NcclCommunicator&) = delete;
   NcclCommunicator(NcclCommunicator&&) = delete;
@@ -100,8 +77,11 @@ class NcclCommunicator final : public Communicator {
 
   [[nodiscard]] int rank() const noexcept override { return control_.rank(); }
   [[nodiscard]] int world_size() const noexcept override { return control_.world_size(); }
-  [[nodiscard]] c10::Device device() const noexcept override { return config_.device; }
+  [[nodiscard]] c10::Device device() const noexcept override { return device_; }
   [[nodiscard]] Communicator& on_host() noexcept override { return control_; }
+  [[nodiscard]] at::Tensor make_buffer(std::int64_t numel, WireType type) override {
+    return connection_->registered(numel, type);
+  }
 
   [[nodiscard]] std::unique_ptr<Pending> start_allreduce(WireBuffer buffer) override;
   [[nodiscard]] std::shared_ptr<const c10::Event> enqueue_allreduce(WireBuffer buffer,
@@ -121,71 +101,20 @@ class NcclCommunicator final : public Communicator {
 
   /// Kernels that wait for other ranks would keep the device, and whoever waits for it, for ever.
   [[noreturn]] void give_up(const std::string& why) const override {
-    abort();
+    connection_->abort();
     control_.give_up(why);
     Communicator::give_up(why);  // never reached
   }
 
-  /// Throws where NCCL has found out, in a thread of its own, that a rank or a link is gone.
-  void require_healthy() const override {
-    const std::lock_guard lock(mutex_);
-    require_usable();
-    ncclResult_t state = ncclSuccess;
-    check(ncclCommGetAsyncError(comm_, &state), "ncclCommGetAsyncError");
-    if (state != ncclInProgress) {
-      check(state, "an AllReduce under way");
-    }
-  }
+  void require_healthy() const override { connection_->require_healthy(); }
 
  private:
   class OnStream;
 
-  void enqueue(const WireBuffer& buffer);
-
-  void abort() const {
-    const std::lock_guard lock(mutex_);
-    if (comm_ != nullptr) {
-      ncclCommAbort(std::exchange(comm_, nullptr));
-    }
-  }
-
-  void require_usable() const {
-    if (comm_ == nullptr) {
-      throw Error(ErrorKind::mpi, "NCCL was given up after a failure");
-    }
-  }
-
-  /// What NCCL says in words: of a failed call, or of the connection behind it.
-  void check(ncclResult_t result, const char* call) const {
-    if (result == ncclSuccess) {
-      return;
-    }
-    const char* more = comm_ == nullptr ? "" : ncclGetLastError(comm_);
-    throw Error(ErrorKind::mpi, concat("NCCL, ", call, ": ", ncclGetErrorString(result),
-                                       more == nullptr ? "" : more, " (NCCL_DEBUG=INFO tells more)"));
-  }
-
-  /// Calls of a communicator that does not block go on behind the caller's back.
-  void finish(ncclResult_t result, const char* call) const {
-    constexpr std::chrono::microseconds kPause{200};
-    const auto deadline = Clock::now() + config_.timeout;
-    while (result == ncclInProgress) {
-      if (Clock::now() > deadline) {
-        throw Error(ErrorKind::mpi, concat("NCCL, ", call, " is not done after ",
-                                           std::chrono::duration<double>(config_.timeout).count(),
-                                           " s: a rank has not come, or can't be reached (--timeout)"));
-      }
-      std::this_thread::sleep_for(kPause);
-      check(ncclCommGetAsyncError(comm_, &result), "ncclCommGetAsyncError");
-    }
-    check(result, call);
-  }
-
   Communicator& control_;
-  const NcclConfig config_;
+  const c10::Device device_;
   c10::Stream stream_;
-  mutable std::mutex mutex_;  ///< NCCL's calls of one communicator are for one thread at a time
-  mutable ncclComm_t comm_ = nullptr;
+  std::shared_ptr<NcclConnection> connection_;
 };
 
 /// Done when the stream has come to its end.
@@ -213,37 +142,25 @@ class NcclCommunicator::OnStream final : public Pending {
   bool is_done_ = false;
 };
 
-/// Behind what the buffer waits for.
-void NcclCommunicator::enqueue(const WireBuffer& buffer) {
-  const std::lock_guard lock(mutex_);
-  require_usable();
-  if (!buffer.bytes.empty()) {
-    const std::size_t count = buffer.bytes.size() / wire_size(buffer.type);
-    finish(ncclAllReduce(buffer.bytes.data(), buffer.bytes.data(), count, nccl_type(buffer.type), ncclSum,
-                         comm_, static_cast<cudaStream_t>(stream_.native_handle())),
-           "ncclAllReduce");
-  }
-}
-
 std::unique_ptr<Pending> NcclCommunicator::start_allreduce(WireBuffer buffer) {
-  const c10::DeviceGuard guard(config_.device);
+  const c10::DeviceGuard guard(device_);
   if (buffer.ready) {
     buffer.ready->block(stream_);
   }
-  enqueue(buffer);
+  connection_->enqueue_sum(buffer, stream_);
   return std::make_unique<OnStream>(*this, std::move(buffer.ready));
 }
 
 std::shared_ptr<const c10::Event> NcclCommunicator::enqueue_allreduce(WireBuffer buffer,
                                                                       const OnItsStream& around) {
-  const c10::DeviceGuard guard(config_.device);
+  const c10::DeviceGuard guard(device_);
   if (buffer.ready) {
     buffer.ready->block(stream_);
   }
   around.before(stream_);
-  enqueue(buffer);
+  connection_->enqueue_sum(buffer, stream_);
   around.after(stream_);
-  auto arrived = std::make_shared<c10::Event>(config_.device.type());
+  auto arrived = std::make_shared<c10::Event>(device_.type());
   arrived->record(stream_);
   return arrived;
 }

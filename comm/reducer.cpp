@@ -1,7 +1,5 @@
 #include "comm/reducer.hpp"
 
-#include <ATen/ops/empty.h>
-
 #include <algorithm>
 
 #include "comm/pack.hpp"
@@ -23,7 +21,9 @@ const ReducerConfig& validated(const ReducerConfig& config) {
 }  // namespace
 
 Reducer::Reducer(Communicator& communicator, const ReducerConfig& config)
-    : config_(validated(config)), scale_(1.0F / static_cast<float>(communicator.world_size())) {
+    : communicator_(communicator),
+      config_(validated(config)),
+      scale_(1.0F / static_cast<float>(communicator.world_size())) {
   if (communicator.world_size() > 1) {
     require(communicator.device() == config_.device, "buckets lie where their communicator does not reduce");
     thread_ = std::make_unique<AllreduceThread>(communicator, config_.timeout);
@@ -65,8 +65,8 @@ void Reducer::lay_out(std::span<const std::int64_t> slot_numels) {
   layout_ = lay_out_buckets(slot_numels, config_.wire, config_.capacity());
   numels_.assign(slot_numels.begin(), slot_numels.end());
   if (!storage_.defined() || storage_.numel() < layout_.storage_numel) {
-    storage_ = at::empty({layout_.storage_numel},
-                         at::TensorOptions(config_.device).dtype(scalar_type(config_.wire)));
+    storage_ = {};  // its memory first
+    storage_ = make_storage(communicator_, config_, layout_.storage_numel);
   }
 }
 

@@ -58,6 +58,7 @@ class Reducer final : public GradientReducer {
   void require_all_added() const;
   [[nodiscard]] std::span<std::byte> bytes_of(std::int64_t offset, std::int64_t numel) const;
 
+  Communicator& communicator_;
   const ReducerConfig config_;
   const float scale_;
   std::vector<std::int64_t> numels_;

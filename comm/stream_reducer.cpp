@@ -1,6 +1,5 @@
 #include "comm/stream_reducer.hpp"
 
-#include <ATen/ops/empty.h>
 #include <c10/core/Event.h>
 
 #include <algorithm>
@@ -23,8 +22,7 @@ StreamReducer::StreamReducer(Communicator& communicator, const ReducerConfig& co
   require(communicator_.world_size() == 1 || communicator_.device() == config_.device,
           "buckets lie where their communicator does not reduce");
   layout_ = lay_out_buckets(slot_numels, config_.wire, config_.capacity());
-  storage_ =
-      at::empty({layout_.storage_numel}, at::TensorOptions(config_.device).dtype(scalar_type(config_.wire)));
+  storage_ = make_storage(communicator_, config_, layout_.storage_numel);
   marks_ = make_stream_marks(config_.device, begun() + 1);
 }
 

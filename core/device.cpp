@@ -69,11 +69,17 @@ at::Device choose_device(DeviceChoice choice, int local_rank) {
   return at::kCPU;
 }
 
-void make_current(at::Device device) {
+Cudnn parse_cudnn(std::string_view text) {
+  return parse_choice<Cudnn>(text, "--cudnn",
+                             {{"deterministic", Cudnn::deterministic}, {"fastest", Cudnn::fastest}});
+}
+
+void make_current(at::Device device, Cudnn cudnn) {
   if (!device.is_cpu()) {
     c10::impl::VirtualGuardImpl(device.type()).setDevice(device);
-    at::globalContext().setDeterministicCuDNN(true);
   }
+  at::globalContext().setDeterministicCuDNN(cudnn == Cudnn::deterministic);
+  at::globalContext().setBenchmarkCuDNN(cudnn == Cudnn::fastest);
 }
 
 std::shared_ptr<const c10::Event> mark(at::Device device) {

@@ -23,9 +23,17 @@ enum class DeviceChoice { automatic, cpu, cuda };
 /// CUDA is asked for and this build or this machine has none.
 [[nodiscard]] at::Device choose_device(DeviceChoice choice, int local_rank);
 
-/// Makes `device` the one that this thread allocates and computes on, by kernels that give the same bits
-/// every time where there is a choice.
-void make_current(at::Device device);
+/// Which of cuDNN's kernels compute a card's convolutions.
+enum class Cudnn {
+  deterministic,  ///< of those that give the same bits every time, what it expects to be fast
+  fastest,        ///< what it has measured, for each shape, the first time
+};
+
+/// Throws Error(usage).
+[[nodiscard]] Cudnn parse_cudnn(std::string_view text);
+
+/// Makes `device` the one that this thread allocates and computes on; `cudnn` is for the whole process.
+void make_current(at::Device device, Cudnn cudnn = Cudnn::deterministic);
 
 /// What the current stream of `device` was given so far, for other streams to wait for; nothing on the CPU.
 [[nodiscard]] std::shared_ptr<const c10::Event> mark(at::Device device);

@@ -75,7 +75,7 @@ ExitCode bench_step(CLI::App& command, BenchOptions& options, const MpiSession& 
     refuse_beside_auto(command);
     device = choose_device(parse_device_choice(options.step.device), session.local_rank());
     require_backend(options.step, device);
-    make_current(device);
+    make_current(device, parse_cudnn(options.step.cudnn));
   });
   require_same_options(command, communicator);
   at::set_num_threads(options.step.threads > 0 ? options.step.threads : session.default_threads());

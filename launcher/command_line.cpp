@@ -132,6 +132,11 @@ void add_step_options(CLI::App& app, StepOptions& o) {
          "auto: give a card a whole step at once, where steps recur; off: one operation after the other; "
          "on: as auto, but an error that says what keeps steps from it, and the CPU's go the same way")
       ->group(kGroup);
+  app.add_option(
+         "--cudnn", o.cudnn,
+         "deterministic: a card's convolutions give the same bits in every run; fastest: by kernels that "
+         "it has measured at the start")
+      ->group(kGroup);
   add_hierarchy_option(app, o.hierarchy);
   app.add_option("--timeout", o.timeout_s, "Seconds after which a worker that stands still ends the run")
       ->group(kGroup);

@@ -156,7 +156,7 @@ void settle(CLI::App& command, TrainOptions& options, const MpiSession& session,
     refuse_beside_auto(command);
     request.device = choose_device(parse_device_choice(options.step.device), session.local_rank());
     require_backend(options.step, request.device);
-    make_current(request.device);
+    make_current(request.device, parse_cudnn(options.step.cudnn));
   });
   request.faults.strike(request.activity->beat());
   // Before a seed or a file is chosen by options that may differ.

@@ -179,6 +179,7 @@ void StepOptions::validate() const {
   one_of(overlap, {"on", "off"}, "--overlap");
   one_of(backend, {"auto", "nccl", "mpi"}, "--backend");
   one_of(cuda_graph, {"auto", "on", "off"}, "--cuda-graph");
+  (void)parse_cudnn(cudnn);
   if (backend == "nccl" && reduce == "powersgd") {
     throw Error(
         ErrorKind::usage,

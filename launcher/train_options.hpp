@@ -77,6 +77,7 @@ struct StepOptions {
   std::string overlap = "on";
   std::string backend = "auto";
   std::string cuda_graph = "auto";
+  std::string cudnn = "deterministic";
   std::string hierarchy = "auto";
   double timeout_s = 300;
   int threads = 0;  ///< 0: cores per local rank

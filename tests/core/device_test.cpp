@@ -48,6 +48,16 @@ TEST(Device, CudaWhereThereIsNoneIsBadUsageAndAutomaticIsTheCpu) {
   }
 }
 
+TEST(Cudnn, ComputesTheSameBitsUnlessItIsToBeFastest) {
+  make_current(at::kCPU, parse_cudnn("fastest"));
+  EXPECT_TRUE(at::globalContext().benchmarkCuDNN());
+  EXPECT_FALSE(at::globalContext().deterministicCuDNN());
+  make_current(at::kCPU, parse_cudnn("deterministic"));
+  EXPECT_FALSE(at::globalContext().benchmarkCuDNN());
+  EXPECT_TRUE(at::globalContext().deterministicCuDNN());
+  EXPECT_THROW((void)parse_cudnn("quick"), Error);
+}
+
 TEST(DefaultThreads, AreTheUsableCoresSharedOut) {
   EXPECT_EQ(default_threads(8, 1), 8);
   EXPECT_EQ(default_threads(8, 3), 2);

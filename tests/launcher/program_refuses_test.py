@@ -31,6 +31,9 @@ class BadInput(ProgramTest):
             *self.options("--inject", "explode@rank0:step7", "--allow-inject"), says="kill@rank1:step7"
         )
 
+    def test_kernels_that_cudnn_does_not_know(self) -> None:
+        self.refused(*self.options("--cudnn", "quick"), says="expected one of deterministic, fastest")
+
     def test_a_graph_that_cannot_be(self) -> None:
         self.refused(*self.options("--cuda-graph", "yes"), says="expected one of auto, on, off")
         insists = ("--cuda-graph", "on")

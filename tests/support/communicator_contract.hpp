@@ -1,5 +1,6 @@
 #pragma once
 
+#include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <gtest/gtest.h>
 
@@ -59,13 +60,16 @@ inline std::vector<float> summed_integers(std::size_t numel, int world_size) {
 class EncodedNumbers {
  public:
   EncodedNumbers(const std::vector<float>& values, WireType wire, at::Device device = at::kCPU)
-      : type_(wire) {
+      : EncodedNumbers(values, wire,
+                       at::empty({static_cast<std::int64_t>(values.size() * wire_size(wire))},
+                                 at::TensorOptions(device).dtype(at::kByte))) {}
+  /// In `memory`, which has room for so many.
+  EncodedNumbers(const std::vector<float>& values, WireType wire, const at::Tensor& memory)
+      : memory_(memory.view(at::kByte)), type_(wire) {
     std::vector<std::byte> encoded(values.size() * wire_size(wire));
     encode(values, 1, encoded, wire);
-    const auto size = static_cast<std::int64_t>(encoded.size());
-    memory_ = at::from_blob(encoded.data(), {size}, at::kByte)
-                  .to(device, at::kByte, /*non_blocking=*/false, /*copy=*/true);
-    ready_ = mark(device);
+    memory_.copy_(at::from_blob(encoded.data(), {static_cast<std::int64_t>(encoded.size())}, at::kByte));
+    ready_ = mark(memory_.device());
   }
   EncodedNumbers(const EncodedNumbers& other)
       : memory_(other.memory_.clone()), type_(other.type_), ready_(mark(memory_.device())) {}
@@ -106,6 +110,24 @@ inline void allreduce_sums_integers_exactly(Communicator& communicator) {
       finish(*communicator.start_allreduce(numbers.buffer()));
       EXPECT_EQ(numbers.values(), summed_integers(numel, communicator.world_size()))
           << numel << " numbers of " << wire_name(type);
+    }
+  }
+}
+
+/// Also one that takes the place of another, and one that outlives what was sent from it.
+inline void its_own_buffers_serve_as_any_other(Communicator& communicator) {
+  for (const WireType type : kWireTypes) {
+    for (const std::int64_t numel : {1001, 300'007, 5}) {
+      const at::Tensor memory = communicator.make_buffer(numel, type);
+      EXPECT_EQ(memory.device(), communicator.device());
+      EXPECT_EQ(memory.nbytes(), static_cast<std::size_t>(numel) * wire_size(type));
+      const auto own = integers(static_cast<std::size_t>(numel), communicator.rank());
+      for (int again = 0; again < 2; ++again) {
+        EncodedNumbers numbers(own, type, memory);
+        finish(*communicator.start_allreduce(numbers.buffer()));
+        EXPECT_EQ(numbers.values(), summed_integers(own.size(), communicator.world_size()))
+            << numel << " numbers of " << wire_name(type);
+      }
     }
   }
 }
@@ -228,6 +250,7 @@ inline void the_blocking_calls_run_beside_a_reduction(Communicator& communicator
 
 inline constexpr std::array kCommunicatorContract = {
     ContractClause{"AllreduceSumsIntegersExactly", allreduce_sums_integers_exactly},
+    ContractClause{"ItsOwnBuffersServeAsAnyOther", its_own_buffers_serve_as_any_other},
     ContractClause{"ManyAllreducesAreUnderWayAtOnce", many_allreduces_are_under_way_at_once},
     ContractClause{"AFinishedAllreduceStaysFinished", a_finished_allreduce_stays_finished},
     ContractClause{"RoundedSumsAreBitEqualOnAllRanks", rounded_sums_are_bit_equal_on_all_ranks},
