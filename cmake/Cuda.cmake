@@ -69,7 +69,7 @@ if(SLICEREDUCE_HAS_CUDA)
   # them compile the last one's PTX when a program starts.
   if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
     execute_process(COMMAND "${CUDAToolkit_NVCC_EXECUTABLE}" --list-gpu-arch OUTPUT_VARIABLE known)
-    foreach(generation 80 90 100 120)
+    foreach(generation 75 80 90 100 120)
       if(known MATCHES "compute_${generation}\n")
         list(APPEND CMAKE_CUDA_ARCHITECTURES ${generation}-real)
         set(last ${generation})

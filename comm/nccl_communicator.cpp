@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <exception>
 #include <string>
 #include <utility>
 #include <vector>
@@ -69,7 +70,13 @@ class NcclCommunicator final : public Communicator {
         connection_(connect(control, config)) {}
 
   /// Buffers may outlive it, but not what it has under way.
-  ~NcclCommunicator() override { connection_->abort(); }
+  ~NcclCommunicator() override {
+    if (std::uncaught_exceptions() > 0) {
+      connection_->abort();  // the others may be gone, or be waiting for this rank
+    } else {
+      connection_->close();
+    }
+  }
   NcclCommunicator(const NcclCommunicator&) = delete;
   NcclCommunicator& operator=(const NcclCommunicator&) = delete;
   NcclCommunicator(NcclCommunicator&&) = delete;

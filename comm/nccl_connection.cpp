@@ -47,11 +47,11 @@ NcclConnection::NcclConnection(Communicator& control, const NcclConfig& config) 
 }
 
 NcclConnection::~NcclConnection() {
-  abort();
-  const c10::DeviceGuard guard(config_.device);
-  if (!blocks_.empty()) {
-    cudaDeviceSynchronize();  // nothing waits for other ranks any more
+  if (!closed_ || blocks_.empty()) {
+    return;  // after a failure kernels may still wait for others; the process is about to end
   }
+  const c10::DeviceGuard guard(config_.device);
+  cudaDeviceSynchronize();
   for (const Block& block : blocks_) {
     ncclMemFree(block.memory);
   }
@@ -78,10 +78,41 @@ void NcclConnection::require_healthy() {
   }
 }
 
+void NcclConnection::close() {
+  if (!finalized()) {
+    abort();
+    return;
+  }
+  const std::lock_guard lock(mutex_);
+  ncclCommDestroy(std::exchange(comm_, nullptr));
+  closed_ = true;
+}
+
+/// Whether all ranks have come to the end.
+bool NcclConnection::finalized() {
+  constexpr std::chrono::seconds kPatience{5};
+  constexpr std::chrono::milliseconds kPause{1};
+  const std::lock_guard lock(mutex_);
+  if (comm_ == nullptr || failed_) {
+    return false;
+  }
+  ncclResult_t state = ncclCommFinalize(comm_);
+  const auto deadline = Clock::now() + kPatience;
+  while (state == ncclInProgress && Clock::now() < deadline) {
+    std::this_thread::sleep_for(kPause);
+    if (ncclCommGetAsyncError(comm_, &state) != ncclSuccess) {
+      return false;
+    }
+  }
+  return state == ncclSuccess;
+}
+
 void NcclConnection::abort() {
   const std::lock_guard lock(mutex_);
   if (comm_ != nullptr) {
-    ncclCommAbort(std::exchange(comm_, nullptr));
+    // It stops kernels at once, but comes back when no graph refers to the communicator any more: and those
+    // are their owner's, who may be the caller.
+    std::thread([comm = std::exchange(comm_, nullptr)] { ncclCommAbort(comm); }).detach();
   }
 }
 
@@ -126,26 +157,34 @@ void NcclConnection::require_usable() const {
 }
 
 /// What NCCL says in words: of a failed call, or of the connection behind it.
-void NcclConnection::check(ncclResult_t result, const char* call) const {
+void NcclConnection::check(ncclResult_t result, const char* call) {
   if (result == ncclSuccess) {
     return;
   }
+  failed_ = true;
   const char* more = comm_ == nullptr ? "" : ncclGetLastError(comm_);
   throw Error(ErrorKind::mpi, concat("NCCL, ", call, ": ", ncclGetErrorString(result),
                                      more == nullptr ? "" : more, " (NCCL_DEBUG=INFO tells more)"));
 }
 
 /// Calls of a communicator that does not block go on behind the caller's back.
-void NcclConnection::finish(ncclResult_t result, const char* call) const {
+void NcclConnection::finish(ncclResult_t result, const char* call) {
   constexpr std::chrono::microseconds kPause{200};
-  const auto deadline = Clock::now() + config_.timeout;
+  constexpr std::chrono::microseconds kShort{100};  // what an AllReduce takes to be enqueued
+  const auto begun = Clock::now();
   while (result == ncclInProgress) {
-    if (Clock::now() > deadline) {
+    const auto elapsed = Clock::now() - begun;
+    if (elapsed > config_.timeout) {
+      failed_ = true;
       throw Error(ErrorKind::mpi, concat("NCCL, ", call, " is not done after ",
                                          std::chrono::duration<double>(config_.timeout).count(),
                                          " s: a rank has not come, or can't be reached (--timeout)"));
     }
-    std::this_thread::sleep_for(kPause);
+    if (elapsed < kShort) {
+      std::this_thread::yield();
+    } else {
+      std::this_thread::sleep_for(kPause);
+    }
     check(ncclCommGetAsyncError(comm_, &result), "ncclCommGetAsyncError");
   }
   check(result, call);

@@ -20,7 +20,7 @@ class NcclConnection : public std::enable_shared_from_this<NcclConnection> {
  public:
   /// Collective.
   NcclConnection(Communicator& control, const NcclConfig& config);
-  /// Not a collective: the peers may be gone.
+  /// After close() or abort().
   ~NcclConnection();
   NcclConnection(const NcclConnection&) = delete;
   NcclConnection& operator=(const NcclConnection&) = delete;
@@ -33,7 +33,11 @@ class NcclConnection : public std::enable_shared_from_this<NcclConnection> {
   /// Throws where NCCL has found out, in a thread of its own, that a rank or a link is gone.
   void require_healthy();
 
-  /// Ends what is under way, and all use of it.
+  /// Collective, if no rank has failed. Ends all use of it, once what went out has come to the others: they
+  /// may not have it when this rank's AllReduce is done.
+  void close();
+
+  /// Not a collective: the peers may be gone. Ends what is under way, and all use of it.
   void abort();
 
   /// Memory of the device that network cards may read and write themselves, where they can; its tensor keeps
@@ -51,12 +55,15 @@ class NcclConnection : public std::enable_shared_from_this<NcclConnection> {
   [[nodiscard]] void* take(std::size_t bytes);
   void give_back(const void* memory);
   void require_usable() const;
-  void check(ncclResult_t result, const char* call) const;
-  void finish(ncclResult_t result, const char* call) const;
+  void check(ncclResult_t result, const char* call);
+  void finish(ncclResult_t result, const char* call);
+  [[nodiscard]] bool finalized();
 
   const NcclConfig config_;
   std::mutex mutex_;  ///< NCCL's calls of one communicator are for one thread at a time
   ncclComm_t comm_ = nullptr;
+  bool failed_ = false;
+  bool closed_ = false;
   std::vector<Block> blocks_;  ///< until the end: a kernel that waits for a lost rank may still hold one
 };
 

@@ -65,7 +65,7 @@ void Reducer::lay_out(std::span<const std::int64_t> slot_numels) {
   layout_ = lay_out_buckets(slot_numels, config_.wire, config_.capacity());
   numels_.assign(slot_numels.begin(), slot_numels.end());
   if (!storage_.defined() || storage_.numel() < layout_.storage_numel) {
-    storage_ = {};  // its memory first
+    storage_ = at::Tensor();  // its memory first
     storage_ = make_storage(communicator_, config_, layout_.storage_numel);
   }
 }

@@ -97,7 +97,7 @@ std::optional<std::size_t> StreamReducer::late_bucket() const {
   for (std::size_t bucket = 0; bucket < buckets() && communicator_.world_size() > 1; ++bucket) {
     const std::size_t arrival = mark_of(bucket, kArrived);
     // In a graph that runs again, the last run's is passed.
-    if (!marks_->passed(arrival) || marks_->ms_between(begun(), arrival) < 0) {
+    if (!marks_->passed(begun()) || !marks_->passed(arrival) || marks_->ms_between(begun(), arrival) < 0) {
       return bucket;
     }
   }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <exception>
+#include <future>
 #include <span>
 #include <utility>
 
@@ -165,7 +166,19 @@ at::Tensor Loader::free_images(std::int64_t count, std::int64_t side) {
     }
   }
   std::erase_if(images_, is_free);
-  return images_.emplace_back(at::empty(shape, memory_of(at::kByte)));
+  return images_.emplace_back(new_images(shape));
+}
+
+/// Pinned memory lies near the thread that asks for it, whoever writes to it then.
+at::Tensor Loader::new_images(const std::vector<std::int64_t>& shape) const {
+  if (config_.cores.empty()) {
+    return at::empty(shape, memory_of(at::kByte));
+  }
+  auto there = std::async(std::launch::async, [&] {
+    keep_this_thread_on(config_.cores);
+    return at::empty(shape, memory_of(at::kByte));
+  });
+  return there.get();
 }
 
 at::TensorOptions Loader::memory_of(at::ScalarType type) const {

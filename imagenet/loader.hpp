@@ -105,6 +105,7 @@ class Loader {
   void open_batches();
   [[nodiscard]] std::shared_ptr<Pending> open_next();
   [[nodiscard]] at::Tensor free_images(std::int64_t count, std::int64_t side);
+  [[nodiscard]] at::Tensor new_images(const std::vector<std::int64_t>& shape) const;
   [[nodiscard]] at::TensorOptions memory_of(at::ScalarType type) const;
   void abandon();
   void work(const std::stop_token& stop);

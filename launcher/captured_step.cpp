@@ -1,5 +1,6 @@
 #include "launcher/captured_step.hpp"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -22,7 +23,6 @@
 #include "core/stream_marks.hpp"
 #include "core/streams.hpp"
 #include "core/text.hpp"
-#include "launcher/device_graph.hpp"
 #include "launcher/gradient_hook.hpp"
 #include "launcher/out_of_memory.hpp"
 #include "sampling/memory_order.hpp"

@@ -10,6 +10,7 @@
 
 #include "comm/communicator.hpp"
 #include "comm/gradient_reducer.hpp"
+#include "launcher/device_graph.hpp"
 #include "launcher/training_step.hpp"
 #include "models/network.hpp"
 #include "sampling/sliced_sgd.hpp"
@@ -38,6 +39,11 @@ class CapturedStep {
   CapturedStep(Network& network, SlicedSgd& sgd, Communicator& communicator, const CapturedStepConfig& config,
                TrainingStep& otherwise);
   ~CapturedStep();
+
+  /// So many steps of one shape come before those that are only run again: the first, which nobody knows to
+  /// recur, what DeviceGraph runs as it is, and the one that it captures.
+  static constexpr std::int64_t kStepsBefore = 1 + DeviceGraph::kRunsBefore + 1;
+
   CapturedStep(const CapturedStep&) = delete;
   CapturedStep& operator=(const CapturedStep&) = delete;
   CapturedStep(CapturedStep&&) = delete;

@@ -11,9 +11,6 @@ namespace slicereduce {
 
 namespace {
 
-/// In which cuDNN and cuBLAS make their choices and take what memory they want to keep.
-constexpr int kRunsBefore = 3;
-
 class CudaGraph final : public DeviceGraph {
  public:
   void run(const std::function<void()>& work) override {
@@ -37,13 +34,26 @@ class CudaGraph final : public DeviceGraph {
       c10::cuda::CUDACachingAllocator::emptyCache();
       // Other threads may do what they like meanwhile: the loader's take pinned memory.
       graph_.capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
-      work();
+      try {
+        work();
+      } catch (...) {
+        leave_capture();
+        throw;
+      }
       graph_.capture_end();
     } catch (const c10::OutOfMemoryError&) {
       throw;
     } catch (const c10::Error& failure) {
       throw Error(ErrorKind::usage, concat("a step can't be captured as a CUDA graph: use --cuda-graph off (",
                                            failure.what_without_backtrace(), ")"));
+    }
+  }
+
+  /// Else this thread could hardly do anything on the device any more, such as to tell others of the failure.
+  void leave_capture() {
+    try {
+      graph_.capture_end();
+    } catch (const c10::Error&) {  // what has failed is known
     }
   }
 

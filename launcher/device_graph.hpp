@@ -12,8 +12,11 @@ class DeviceGraph {
  public:
   virtual ~DeviceGraph() = default;
 
+  /// So often `work` is run as it is: libraries make their choices and take what memory they want to keep.
+  static constexpr int kRunsBefore = 3;
+
   /// `work`, given to the current stream of the device, which is not its default one. It must be the same
-  /// each time: on the same memory, without looking at a number. The first times it is run as it is; then
+  /// each time: on the same memory, without looking at a number. At first it is run as it is; then
   /// what it gives to the device is captured, and from then on it is not called any more. Throws Error(usage)
   /// where it can't be captured.
   virtual void run(const std::function<void()>& work) = 0;

@@ -1,6 +1,7 @@
 #include "launcher/plan_dispute.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <vector>
 
 #include "core/error.hpp"
@@ -12,8 +13,7 @@ namespace {
 
 template <typename T>
 void append(std::vector<std::byte>& bytes, std::span<const T> values) {
-  const auto raw = std::as_bytes(values);
-  bytes.insert(bytes.end(), raw.begin(), raw.end());
+  std::ranges::copy(std::as_bytes(values), std::back_inserter(bytes));
 }
 
 class Reader {

@@ -3,6 +3,8 @@
 #include <ATen/ops/randint.h>
 #include <ATen/ops/randn.h>
 
+#include <algorithm>
+
 #include "comm/gradient_reducer.hpp"
 #include "core/error.hpp"
 #include "launcher/reduction.hpp"
@@ -44,12 +46,15 @@ StepTiming time_steps(const TimedSteps& what, at::Device device, Communicator& c
   TrainingStep step(state.network, state.sgd, *reducer, config, state.feedback());
   const auto captured = make_captured_step(training, state, config, communicator, step);
   const std::vector<Microbatch> batches = random_batches(what, device);
+  const std::int64_t warmup = captured ? std::max(what.warmup, CapturedStep::kStepsBefore) : what.warmup;
+  // A captured step has come to its end when run() comes back: to wait for the device would be one wait more.
+  const at::Device waited_for = captured ? at::Device(at::kCPU) : device;
   StepTiming timing;
   timing.captured = captured != nullptr;
   communicator.barrier();
-  for (std::int64_t i = 0; i < what.warmup + what.steps; ++i) {
-    Stopwatch whole(device);
-    Stopwatch watch(device);
+  for (std::int64_t i = 0; i < warmup + what.steps; ++i) {
+    Stopwatch whole(waited_for);
+    Stopwatch watch(waited_for);
     const StepPlans plans =
         state.plans(i, mode, what.network.ratio(mode), captured ? captured->largest() : nullptr);
     const double plan_ms = watch.lap_ms();
@@ -57,7 +62,7 @@ StepTiming time_steps(const TimedSteps& what, at::Device device, Communicator& c
         captured ? captured->run(plans, batches, what.step.lr) : step.run(plans, batches, what.step.lr);
     const double step_ms = whole.lap_ms();
     require(result.has_value(), "ranks drew different plans from the same weights");
-    if (i < what.warmup) {
+    if (i < warmup) {
       continue;
     }
     timing.wire_bytes = result->wire_bytes;

@@ -1,6 +1,7 @@
 #include "launcher/trainer.hpp"
 
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/full_like.h>
 
 #include <algorithm>
 #include <cmath>
@@ -11,12 +12,10 @@
 #include <sstream>
 
 #include "core/digest.hpp"
-#include "core/host_name.hpp"
 #include "core/numa.hpp"
 #include "core/profile_range.hpp"
 #include "core/text.hpp"
 #include "launcher/parts.hpp"
-#include "launcher/plan_dispute.hpp"
 #include "launcher/reduction.hpp"
 #include "launcher/run_summary.hpp"
 #include "launcher/step_capture.hpp"
@@ -34,8 +33,6 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-constexpr std::int64_t kMostLeftOut = 10;  // steps in a row
-
 /// What a network of that precision would make of its images first.
 at::ScalarType image_type(const StepOptions& step) {
   return parse_precision(step.precision) == Precision::bf16 ? at::kBFloat16 : at::kFloat;
@@ -46,10 +43,6 @@ double busy_ms(const StepTimes& times) {
   return times.gather_ms + times.forward_ms + times.backward_ms + times.exposed_comm_ms + times.optimizer_ms;
 }
 
-constexpr const char* kDiverged =
-    ", so training has diverged. Try a smaller --lr, a longer --warmup-epochs, or --wire bf16 in place of "
-    "fp16. Checkpoints hold the weights from before";
-
 /// A small one, that no loss would show.
 void flip_a_bit(const at::Tensor& weights) {
   constexpr int kOfTheFraction = 1 << 10;
@@ -58,18 +51,6 @@ void flip_a_bit(const at::Tensor& weights) {
     number = number.select(0, 0);
   }
   number.bitwise_xor_(kOfTheFraction);
-}
-
-/// Collective. "1", or "0, 1": the ranks; nothing where all are.
-std::string whose_is_not_finite(double own_loss, Communicator& communicator) {
-  const auto flags = allgather_texts(communicator, std::isfinite(own_loss) ? "" : "x");
-  std::string list;
-  for (std::size_t rank = 0; rank < flags.size(); ++rank) {
-    if (!flags[rank].empty()) {
-      list += concat(list.empty() ? "" : ", ", rank);
-    }
-  }
-  return list;
 }
 
 }  // namespace
@@ -111,6 +92,7 @@ void Trainer::load() {
   TrainingStepConfig config = training_step_config(options_.step);
   config.looks_before_updates = options_.on_nonfinite == "skip";
   step_ = std::make_unique<TrainingStep>(state_->network, state_->sgd, *reducer_, config, state_->feedback());
+  settlement_ = std::make_unique<Settlement>(options_, *state_, *reducer_, communicator_, log_);
   captured_ = make_captured_step(options_, *state_, config, communicator_, *step_);
   LoaderConfig loading = loader_config(options_.workers, *options_.seed, options_.bad_images, log_);
   loading.pinned = request_.device.is_cuda();
@@ -202,7 +184,7 @@ ExitCode Trainer::train_to_the_end() {
     train_step();
     const std::int64_t done = state_->steps_done;
     if (options_.check_replicas_every > 0 && done % options_.check_replicas_every == 0) {
-      check_replicas();
+      settlement_->require_equal_replicas();
     }
     const bool stops = done < schedule_->total_steps() && (stop_requested_ || done == options_.stop_after);
     const bool is_due = options_.checkpoint_every > 0 && done % options_.checkpoint_every == 0;
@@ -259,14 +241,12 @@ void Trainer::train_step() {
   record.plan_ms = 1e3 * seconds_since(planning);
   record.sample_ratio = state_->ratio();
   record.global_images = batch.global_count;
-  if (options_.on_nonfinite == "skip") {
-    statistics_before_ = state_->network.statistics().clone();
-  }
+  settlement_->before_step();
   record.result = run_step(plans, batch, record.lr);
   if (record.result.finite) {
-    left_out_ = 0;
+    settlement_->was_finite();
   } else {
-    settle_nonfinite(record.result.loss);
+    settlement_->settle_nonfinite(record.result.loss);
   }
   feed_->was_busy(busy_ms(record.result.times));
   stop_requested_ = record.result.stop_requested;
@@ -309,77 +289,10 @@ StepResult Trainer::run_step(const StepPlans& plans, const Batch& batch, double 
   if (result) {
     return *result;
   }
-  settle_dispute();
+  settlement_->settle_plans();
   const auto again = step_->run(plans, parts, lr, wants_stop);
   require(again.has_value(), "ranks disagree about a plan that one of them sent");
   return *again;
-}
-
-void Trainer::settle_dispute() {
-  std::vector<Planner*> planners{&state_->planner};
-  if (state_->slices) {
-    planners.push_back(&state_->slices->planner);
-  }
-  std::string dispute;
-  for (const Planner* planner : planners) {
-    const std::string found = describe_dispute(planner->sites(), planner->current(), communicator_);
-    dispute += concat(dispute.empty() || found.empty() ? "" : "; ", found);
-  }
-  dispute = concat("step ", state_->steps_done + 1, ": ", dispute);
-  if (options_.on_disagreement == "error") {
-    throw SharedError(ErrorKind::invariant,
-                      concat(dispute,
-                             ". The ranks' weights have drifted apart: compare the machines' processors and "
-                             "library versions, or go on with --on-disagreement broadcast"));
-  }
-  if (leads()) {
-    log_.warn(concat(dispute, "; rank 0's choice is taken"));
-  }
-  for (Planner* planner : planners) {
-    planner->adopt(broadcast_planner(planner->state(), communicator_));
-  }
-}
-
-void Trainer::check_replicas() {
-  const Facts own{{"weights", to_hex(state_->network.weights_digest())},
-                  {"momentum", to_hex(digest_of_tensors(state_->sgd.momentum()))}};
-  const std::string drift = differences(communicator_, own);
-  if (drift.empty()) {
-    return;
-  }
-  const auto hosts = allgather_texts(communicator_, host_name());
-  std::string others;
-  for (const int rank : dissenters(communicator_, own.at("weights") + own.at("momentum"))) {
-    others +=
-        concat("\nrank ", rank, " on ", hosts[static_cast<std::size_t>(rank)], ", holding what most don't");
-  }
-  throw SharedError(
-      ErrorKind::invariant,
-      concat("after step ", state_->steps_done, " the ranks hold different weights or momentum:", drift,
-             others,
-             "\nThe run can't be trusted from the last checkpoint on. Compare the machines' processors "
-             "and library versions, and test their memory"));
-}
-
-/// What travelled is the same on all ranks, so that they all come here.
-void Trainer::settle_nonfinite(double own_loss) {
-  const std::string whose = whose_is_not_finite(own_loss, communicator_);
-  const std::string what =
-      concat("step ", state_->steps_done + 1, ": ",
-             whose.empty() ? "the gradient" : concat("the loss of rank ", whose), " is not finite");
-  if (options_.on_nonfinite == "stop" || ++left_out_ > kMostLeftOut) {
-    const std::string before =
-        left_out_ > 0 ? concat(", nor were the ", kMostLeftOut, " before it, which were skipped") : "";
-    throw SharedError(ErrorKind::diverged, concat(what, before, kDiverged));
-  }
-  state_->network.statistics() = *std::move(statistics_before_);
-  if (state_->memory) {
-    state_->memory->forget();
-  }
-  reducer_->remember({});
-  if (leads()) {
-    log_.warn(concat(what, ": skipped on all ranks (--on-nonfinite skip)"));
-  }
 }
 
 bool Trainer::finish_epoch() {
@@ -416,13 +329,8 @@ void Trainer::checkpoint(bool is_best) {
   const ProfileRange range("checkpoint");
   enter(Phase::saving);
   average_statistics(state_->network.statistics(), communicator_);
-  check_replicas();
-  if (!state_->network.is_finite()) {  // on all ranks: they hold the same
-    throw SharedError(
-        ErrorKind::diverged,
-        concat("after step ", state_->steps_done,
-               ": the network's weights, or batch norm's statistics, are not all finite", kDiverged));
-  }
+  settlement_->require_equal_replicas();
+  settlement_->require_finite_network();
   Manifest manifest{.version = kVersion, .seed = *options_.seed, .options = request_.config};
   manifest.image_size = data_.transform.image_size;
   manifest.steps_per_epoch = schedule_->steps_per_epoch();

@@ -24,6 +24,7 @@
 #include "launcher/run_directory.hpp"
 #include "launcher/run_report.hpp"
 #include "launcher/schedule.hpp"
+#include "launcher/settlement.hpp"
 #include "launcher/train_options.hpp"
 #include "launcher/training_data.hpp"
 #include "launcher/training_state.hpp"
@@ -75,11 +76,6 @@ class Trainer {
   /// Of at most --batch-size images each; `batch` outlives them.
   [[nodiscard]] MicrobatchSource microbatches(const Batch& batch) const;
   [[nodiscard]] StepResult run_step(const StepPlans& plans, const Batch& batch, double lr);
-  void settle_dispute();
-  void check_replicas();
-  /// Collective. A loss or a gradient that is no number, in a step that changed no weight: ends the run, or
-  /// goes on with weights, momentum and statistics of before, and nothing owed.
-  void settle_nonfinite(double own_loss);
 
   // Between epochs
   /// Writes checkpoints before and after it is evaluated; false where the run is to stop in between.
@@ -108,6 +104,7 @@ class Trainer {
   std::unique_ptr<Schedule> schedule_;
   std::unique_ptr<TrainingState> state_;
   std::unique_ptr<GradientReducer> reducer_;
+  std::unique_ptr<Settlement> settlement_;
   std::unique_ptr<TrainingStep> step_;
   std::unique_ptr<CapturedStep> captured_;  // in its place where a device is given whole steps
   std::unique_ptr<Loader> loader_;
@@ -118,10 +115,8 @@ class Trainer {
   std::unique_ptr<CheckpointWriter> writer_;
 
   bool stop_requested_ = false;
-  std::int64_t left_out_ = 0;                        // steps in a row, by --on-nonfinite skip
-  std::optional<NormStatistics> statistics_before_;  // of the step, likewise
-  std::int64_t images_ = 0;                          // trained on by all ranks since this start
-  double train_seconds_ = 0;                         // likewise
+  std::int64_t images_ = 0;   // trained on by all ranks since this start
+  double train_seconds_ = 0;  // likewise
   std::int64_t wire_bytes_per_step_ = 0;
   bool owes_evaluation_ = false;  // of the epoch at whose end the run was stopped that is resumed
 };

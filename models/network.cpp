@@ -229,6 +229,13 @@ NormStatistics NormStatistics::initial(const Layout& layout, at::Device device) 
   return statistics;
 }
 
+void NormStatistics::copy_from(const NormStatistics& other) {
+  for (std::size_t i = 0; i < mean.size(); ++i) {
+    mean[i].copy_(other.mean.at(i));
+    variance[i].copy_(other.variance.at(i));
+  }
+}
+
 NormStatistics NormStatistics::clone() const {
   NormStatistics copy;
   for (std::size_t i = 0; i < mean.size(); ++i) {

@@ -21,6 +21,8 @@ struct NormStatistics {
 
   [[nodiscard]] static NormStatistics initial(const Layout& layout, at::Device device = at::kCPU);
   [[nodiscard]] NormStatistics clone() const;
+  /// Numbers alone: the tensors stay where they are, as a step that a device was given at once wants it.
+  void copy_from(const NormStatistics& other);
 };
 
 /// What a forward pass does besides the arithmetic.

@@ -13,9 +13,21 @@ namespace slicereduce::kernels {
 inline constexpr std::size_t kMostTableBytes = 32'000;
 inline constexpr std::int32_t kThreadsPerBlock = 256;
 
+/// Whether a launch is for one entry: those of an activation come when it is there, and all of an argument is
+/// copied for each launch, whatever is in it.
+template <typename Entry>
+inline constexpr bool kComesAlone = false;
+template <>
+inline constexpr bool kComesAlone<TakeEntry> = true;
+template <>
+inline constexpr bool kComesAlone<GiveEntry> = true;
+template <>
+inline constexpr bool kComesAlone<SumEntry> = true;
+
 template <typename Entry>
 struct Table {
-  static constexpr std::int32_t kCapacity = kMostTableBytes / (sizeof(Entry) + sizeof(std::int32_t));
+  static constexpr std::int32_t kCapacity =
+      kComesAlone<Entry> ? 1 : kMostTableBytes / (sizeof(Entry) + sizeof(std::int32_t));
 
   Entry entries[kCapacity];
   std::int32_t first_block[kCapacity + 1] = {};

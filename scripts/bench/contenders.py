@@ -71,6 +71,11 @@ def peer_buckets(hook: str) -> tuple[str, ...]:
     return POWERSGD_BUCKETS if hook.startswith("powersgd") else BUCKETS
 
 
+def peer_backends(device: str) -> tuple[str, ...]:
+    """A rank that waits in NCCL's kernel takes time from another one on its card; with gloo it does not."""
+    return ("nccl", "gloo") if device == "cuda" else ("gloo",)
+
+
 def peer(size: list[str], *options: str) -> list[str]:
     return [str(ROOT / ".venv/bin/python"), str(ROOT / "scripts/bench/peers/ddp_step.py"), *size, *options]
 

@@ -73,10 +73,11 @@ def grouped(lines: Iterable[dict], *keys: str) -> dict:
 
 
 def at_best_buckets(lines: list[dict]) -> list[dict]:
-    """Of one row's lines, where a peer has several bucket sizes, those with its fastest."""
+    """Of one row's lines, where a peer has several bucket sizes or ways to send, those with its fastest."""
     if any("peer" not in line for line in lines):
         return lines
-    return min(grouped(lines, "bucket_mb").values(), key=lambda of_size: median(of_size, "step_ms"))
+    tried = grouped([{"backend": "gloo", **line} for line in lines], "bucket_mb", "backend")
+    return min(tried.values(), key=lambda of_size: median(of_size, "step_ms"))
 
 
 def median(lines: Iterable[dict], key: str) -> float | None:

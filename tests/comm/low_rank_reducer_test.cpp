@@ -1,5 +1,6 @@
 #include "comm/low_rank_reducer.hpp"
 
+#include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
 #include "tests/support/expect_error.hpp"

@@ -1,7 +1,10 @@
 #include "core/gradient.hpp"
 
-#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/allclose.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/randn.h>
 #include <gtest/gtest.h>
 
 namespace slicereduce {

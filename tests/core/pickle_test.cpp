@@ -2,11 +2,11 @@
 
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <string>
 
 #include "core/error.hpp"
 #include "core/text.hpp"
+#include "tests/support/little_endian.hpp"
 
 namespace slicereduce {
 namespace {
@@ -35,13 +35,9 @@ std::string refusal(const std::string& pickle) {
   return "(accepted)";
 }
 
+using testing::little_endian;
+
 // concat, because g++ 12 warns of its own operator+ where a literal comes first.
-template <typename T>
-std::string little_endian(T value) {
-  std::string bytes(sizeof(T), '\0');
-  std::memcpy(bytes.data(), &value, sizeof(T));
-  return bytes;
-}
 std::string int32(std::int32_t value) { return concat('J', little_endian(value)); }
 std::string int64(std::int64_t value) { return concat("\x8a\x08", little_endian(value)); }
 std::string text(const std::string& content) {
@@ -173,7 +169,7 @@ TEST(Pickle, RefusesWhatIsMalformed) {
                                   std::string("ctorch._utils\n_rebuild_parameter\n)R"),
                                   std::string("ctorch._utils\n_rebuild_tensor_v2\n)R"),
                                   std::string("cno newline")}) {
-    EXPECT_NE(refusal(protocol2(body)), "(accepted)") << testing::PrintToString(body);
+    EXPECT_NE(refusal(protocol2(body)), "(accepted)") << ::testing::PrintToString(body);
   }
   EXPECT_NE(refusal(""), "(accepted)");
   EXPECT_NE(refusal(raw("\x80\x02N")), "(accepted)");

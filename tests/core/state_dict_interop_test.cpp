@@ -1,5 +1,7 @@
 // Between state_dict_interop.py make and state_dict_interop.py check, which ctest runs before and after.
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>

@@ -1,8 +1,14 @@
 #include "core/state_dict.hpp"
 
-#include <ATen/ATen.h>
 #include <ATen/core/Dict.h>
+#include <ATen/core/Tensor.h>
 #include <ATen/core/ivalue.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/rand.h>
+#include <ATen/ops/scalar_tensor.h>
 #include <caffe2/serialize/inline_container.h>
 #include <gtest/gtest.h>
 
@@ -17,6 +23,7 @@
 #include "core/text.hpp"
 #include "core/torch_archive.hpp"
 #include "tests/support/expect_error.hpp"
+#include "tests/support/little_endian.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace slicereduce {
@@ -180,10 +187,8 @@ void write_archive(const std::filesystem::path& path, const std::string& pickle,
   writer.writeEndOfFile();
 }
 
-template <typename T>
-std::string little_endian(T value) {
-  return {reinterpret_cast<const char*>(&value), sizeof(T)};
-}
+using testing::little_endian;
+
 std::string pickled(const std::string& text) {
   return concat('X', little_endian(static_cast<std::uint32_t>(text.size())), text);
 }

@@ -1,7 +1,9 @@
 // Reads files that were spoilt at random: each is read, or refused by one Error. Anything else is a defect: a
 // crash, another exception, or (under --most-mb, not with sanitizers) memory beyond measure.
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/ones.h>
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>

@@ -7,13 +7,17 @@ from pathlib import Path
 
 import tree
 
+INCLUDED = re.compile(r'^#include "(.*)"$', re.MULTILINE)
 # Only built with a CUDA toolkit; without one, being named in the folder's CMakeLists.txt has to do.
 NEEDS_CUDA = re.compile(r"cuda|nccl|gpu")
 
 
 def compiled() -> set[Path]:
+    """Also what is compiled as one of several (SLICEREDUCE_TESTS_AT_ONCE), by a file that CMake has made."""
     commands = json.loads((tree.BUILD / "compile_commands.json").read_text())
-    return {Path(command["directory"], command["file"]).resolve() for command in commands}
+    given = {Path(command["directory"], command["file"]).resolve() for command in commands}
+    several = (file for file in given if file.parent.name == "Unity")
+    return given | {Path(name).resolve() for file in several for name in INCLUDED.findall(file.read_text())}
 
 
 def named_beside(file: Path) -> bool:

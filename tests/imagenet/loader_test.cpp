@@ -14,6 +14,7 @@
 #include <set>
 #include <stdexcept>
 
+#include "core/device.hpp"
 #include "core/error.hpp"
 #include "core/text.hpp"
 #include "tests/imagenet/dataset_files.hpp"
@@ -120,6 +121,16 @@ TEST(Loader, GivesTheSameBatchesForAnyNumberOfThreads) {
   const auto in_the_caller = epoch(0, 2);
   expect_equal(epoch(1, 2), in_the_caller);
   expect_equal(epoch(4, 2), in_the_caller);
+}
+
+TEST(Loader, GivesTheSameBatchesOnCertainCores) {
+  const NoiseSource source(103);
+  LoaderConfig config = config_of(2);
+  config.cores = {usable_cores().front()};
+  Loader loader(source, kTransform, config);
+  EpochOrder order(source.size(), 20, 2, 9);
+  loader.start_epoch(order, 1, 2);
+  expect_equal(rest_of(loader), epoch(2, 2));
 }
 
 TEST(Loader, ViewsDependOnTheEpochAndTheImageOnly) {

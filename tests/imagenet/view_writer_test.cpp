@@ -39,7 +39,7 @@ class FilesSource : public ImageSource {
   std::vector<Bytes> files_;
 };
 
-RandomStream stream(std::uint64_t i) { return {3, RandomPurpose::augment, 0, i}; }
+RandomStream stream_of_view(std::uint64_t i) { return {3, RandomPurpose::augment, 0, i}; }
 
 Bytes row_of(const TransformConfig& config) {
   return Bytes(static_cast<std::size_t>(config.image_size * config.image_size * 3));
@@ -78,8 +78,8 @@ TEST(ViewWriter, WhatIsNeededIsTheWholeToAQuarterOfAPixel) {
       SCOPED_TRACE(::testing::Message() << index << ' ' << i);
       Bytes needed = row_of(config);
       Bytes whole = row_of(config);
-      RandomStream first = stream(i);
-      RandomStream second = stream(i);
+      RandomStream first = stream_of_view(i);
+      RandomStream second = stream_of_view(i);
       config.decode = DecodeExtent::needed;
       const Variation variation = writer.write_training_view(index, config, first, needed);
       config.decode = DecodeExtent::whole;
@@ -98,14 +98,14 @@ TEST(ViewWriter, AViewDoesNotDependOnWhatWasWrittenBefore) {
   ViewWriter used(source);
   for (const std::int64_t index : {0, 1, 2, 3, 0, 4, 1, 4, 2, 0}) {
     Bytes row = row_of(config);
-    RandomStream random = stream(0);
+    RandomStream random = stream_of_view(0);
     if (index == 1) {
       expect_input_error([&] { used.write_training_view(index, config, random, row); }, "picture 1");
       continue;
     }
     used.write_training_view(index, config, random, row);
     Bytes fresh = row_of(config);
-    RandomStream again = stream(0);
+    RandomStream again = stream_of_view(0);
     ViewWriter(source).write_training_view(index, config, again, fresh);
     EXPECT_EQ(row, fresh) << index;
   }
@@ -116,7 +116,7 @@ TEST(ViewWriter, WithoutAugmentationIsTheEvaluationView) {
   const TransformConfig config{.image_size = 24, .augment = Augment::none};
   Bytes training = row_of(config);
   Bytes evaluation = row_of(config);
-  RandomStream random = stream(0);
+  RandomStream random = stream_of_view(0);
   ViewWriter writer(source);
   writer.write_training_view(0, config, random, training);
   writer.write_evaluation_view(0, config, evaluation);
@@ -128,7 +128,7 @@ TEST(ViewWriter, SaysWhereItsTimeWent) {
   const TransformConfig config{.image_size = 224};
   ViewWriter writer(source);
   Bytes row = row_of(config);
-  RandomStream random = stream(0);
+  RandomStream random = stream_of_view(0);
   writer.write_training_view(0, config, random, row);
   const ViewTimes first = writer.times();
   EXPECT_GT(first.read.count(), 0);

@@ -1,6 +1,6 @@
 #include "launcher/training_step.hpp"
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
 #include <c10/util/Exception.h>
 #include <gtest/gtest.h>
 

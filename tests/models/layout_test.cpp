@@ -13,7 +13,7 @@
 namespace slicereduce {
 namespace {
 
-Layout layout_of(const std::string& arch, Coupling coupling, bool sample_classifier = false) {
+Layout coupled_layout(const std::string& arch, Coupling coupling, bool sample_classifier = false) {
   return make_layout(make_architecture(arch, 3, 10), coupling, sample_classifier);
 }
 
@@ -50,7 +50,7 @@ std::string output_of(const Layout& layout, const std::string& name) {
 }
 
 TEST(Layout, CutsAConvolutionByItsOwnAndTheNextOnesSite) {
-  const Layout layout = layout_of("resnet50", Coupling::block);
+  const Layout layout = coupled_layout("resnet50", Coupling::block);
   EXPECT_EQ(input_of(layout, "layer1.0.conv1"), "layer1.0.input");
   EXPECT_EQ(input_of(layout, "layer1.0.conv2"), "layer1.0.conv2");
   EXPECT_EQ(input_of(layout, "layer1.0.conv3"), "layer1.0.conv3");
@@ -61,27 +61,27 @@ TEST(Layout, CutsAConvolutionByItsOwnAndTheNextOnesSite) {
 
 TEST(Layout, UncoupledKeepsEveryRow) {
   for (const auto& arch : architecture_names()) {
-    const Layout layout = layout_of(arch, Coupling::none);
+    const Layout layout = coupled_layout(arch, Coupling::none);
     for (const auto& shape : layout.parameters) {
       EXPECT_FALSE(shape.row_site.has_value()) << shape.name;
       EXPECT_TRUE(!shape.vector || !shape.column_site) << shape.name;
     }
-    EXPECT_EQ(layout.sites.size(), layout_of(arch, Coupling::block).sites.size());
+    EXPECT_EQ(layout.sites.size(), coupled_layout(arch, Coupling::block).sites.size());
   }
 }
 
 TEST(Layout, ProjectionSharesTheBlocksInput) {
-  const Layout layout = layout_of("resnet18", Coupling::block);
+  const Layout layout = coupled_layout("resnet18", Coupling::block);
   EXPECT_EQ(input_of(layout, "layer2.0.downsample.0"), "layer2.0.input");
   EXPECT_EQ(input_of(layout, "layer2.0.conv1"), "layer2.0.input");
-  const Layout wide = layout_of("wrn-10-2", Coupling::block);
+  const Layout wide = coupled_layout("wrn-10-2", Coupling::block);
   EXPECT_EQ(input_of(wide, "layer2.0.shortcut.0"), "layer2.0.input");
   EXPECT_EQ(input_of(wide, "layer2.0.conv1"), "layer2.0.input");
 }
 
 TEST(Layout, NormsBetweenCoupledLayersHaveTheirChannels) {
   for (const auto* arch : {"resnet20", "wrn-10-2"}) {
-    const Layout layout = layout_of(arch, Coupling::block);
+    const Layout layout = coupled_layout(arch, Coupling::block);
     const auto named = [&](const std::string& name) {
       return std::ranges::find(layout.statistics, name, &NormShape::name);
     };
@@ -94,12 +94,12 @@ TEST(Layout, NormsBetweenCoupledLayersHaveTheirChannels) {
 }
 
 TEST(Layout, PerceptronsAndSmallNetworksAreCoupledToo) {
-  const Layout perceptron = layout_of("mlp-3x500", Coupling::block);
+  const Layout perceptron = coupled_layout("mlp-3x500", Coupling::block);
   EXPECT_EQ(input_of(perceptron, "model.linear0"), "model.linear0");
   EXPECT_EQ(output_of(perceptron, "model.linear0"), "model.linear1");
   EXPECT_EQ(input_of(perceptron, "model.linear2"), "all");  // the classifier
   EXPECT_FALSE(perceptron.stem_weight.has_value());
-  const Layout cnn = layout_of("cnn", Coupling::block, true);
+  const Layout cnn = coupled_layout("cnn", Coupling::block, true);
   EXPECT_EQ(input_of(cnn, "conv1"), "all");
   EXPECT_EQ(output_of(cnn, "conv1"), "conv2");
   EXPECT_EQ(output_of(cnn, "conv2"), "all");  // its pixels are features of their own behind it
@@ -107,18 +107,18 @@ TEST(Layout, PerceptronsAndSmallNetworksAreCoupledToo) {
 }
 
 TEST(Layout, StemIsNeverSampledAndTheClassifierOnRequest) {
-  const Layout dense = layout_of("resnet18", Coupling::block);
+  const Layout dense = coupled_layout("resnet18", Coupling::block);
   EXPECT_EQ(dense.stem_weight, 0U);
   EXPECT_FALSE(dense.parameters[*dense.stem_weight].column_site.has_value());
   EXPECT_FALSE(dense.parameters[dense.classifier_weight].column_site.has_value());
-  const Layout sampled = layout_of("resnet18", Coupling::block, true);
+  const Layout sampled = coupled_layout("resnet18", Coupling::block, true);
   EXPECT_EQ(sampled.parameters[sampled.classifier_weight].column_site, sampled.classifier_site);
   EXPECT_EQ(sampled.sites[*sampled.classifier_site].channels, 512);
 }
 
 TEST(Layout, NamesAreUnique) {
   for (const auto& arch : architecture_names()) {
-    const Layout layout = layout_of(arch, Coupling::block);
+    const Layout layout = coupled_layout(arch, Coupling::block);
     std::set<std::string> names;
     for (const auto& shape : layout.parameters) {
       EXPECT_TRUE(names.insert(shape.name).second) << shape.name;

@@ -1,6 +1,10 @@
 #include "models/network.hpp"
 
-#include <ATen/ATen.h>
+#include <ATen/Context.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/full_like.h>
+#include <ATen/ops/zeros_like.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -112,6 +116,19 @@ TEST(Network, GatherNeverWritesIntoTheDenseWeights) {
   network.gather(Plan::full(network.layout().sites), Precision::fp32, compact);
   network.gather(random_plan(network.layout(), 3), Precision::fp32, compact);
   EXPECT_EQ(network.weights_digest(), before);
+}
+
+TEST(NormStatistics, AreCopiedToWhereTheyAre) {
+  Network network(layout_of("resnet20"), 3);
+  NormStatistics other = network.statistics().clone();
+  other.mean[1].fill_(3);
+  other.variance[2].fill_(5);
+  const at::Tensor mean = network.statistics().mean[1];
+  const at::Tensor variance = network.statistics().variance[2];
+  network.statistics().copy_from(other);
+  EXPECT_TRUE(mean.is_same(network.statistics().mean[1]));
+  EXPECT_TRUE(at::equal(mean, at::full_like(mean, 3)));
+  EXPECT_TRUE(at::equal(variance, at::full_like(variance, 5)));
 }
 
 TEST(Network, LeavesAndTheirGradientsLieInMemoryOrder) {

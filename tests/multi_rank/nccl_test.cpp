@@ -1,4 +1,5 @@
-#include <ATen/ATen.h>
+#include <ATen/Context.h>
+#include <ATen/core/Tensor.h>
 #include <gtest/gtest.h>
 
 #include "comm/mpi_communicator.hpp"

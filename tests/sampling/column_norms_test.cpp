@@ -1,7 +1,7 @@
 #include "sampling/column_norms.hpp"
 
-#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
 #include <gtest/gtest.h>
 
 #include "tests/support/random_parameters.hpp"

@@ -1,5 +1,6 @@
 #include "sampling/device_slices.hpp"
 
+#include <ATen/ops/randn.h>
 #include <gtest/gtest.h>
 
 #include "core/error.hpp"
@@ -44,12 +45,21 @@ TEST(KernelTable, CountsBlocksUntilItIsFull) {
 }
 
 TEST(KernelTable, HasNoMoreBlocksThanALaunch) {
-  kernels::Table<kernels::TakeEntry> table;
-  kernels::TakeEntry entry{.channels = {.indices = nullptr, .count = 1}};
-  entry.pixels = kernels::TakeEntry::kPixelsPerThread * kernels::kThreadsPerBlock * (std::int64_t{1} << 30);
+  kernels::Table<kernels::UpdateEntry> table;
+  kernels::UpdateEntry entry;
+  entry.all_rows = kernels::UpdateEntry::kRowsPerGroup * kernels::kThreadsPerBlock;
+  entry.all_columns = 1 << 30;
   EXPECT_TRUE(table.add(entry));
   EXPECT_FALSE(table.add(entry));
   EXPECT_EQ(table.count, 1);
+}
+
+TEST(KernelTable, OfAnActivationHasOneEntry) {
+  kernels::Table<kernels::TakeEntry> table;
+  const kernels::TakeEntry entry{.channels = {.indices = nullptr, .count = 1}};
+  EXPECT_TRUE(table.add(entry));
+  EXPECT_FALSE(table.add(entry));
+  EXPECT_LT(sizeof(table), 512U);
 }
 
 TEST(Kept, FindsPlaces) {

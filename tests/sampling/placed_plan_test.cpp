@@ -1,6 +1,6 @@
 #include "sampling/placed_plan.hpp"
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
 #include <gtest/gtest.h>
 
 namespace slicereduce {

@@ -9,39 +9,39 @@
 namespace slicereduce {
 namespace {
 
-const std::vector<Site> kSites{{.name = "a", .channels = 64}};
-const std::vector<std::vector<float>> kNorms{std::vector<float>(64, 1.0F)};
+const std::vector<Site> kOnlySite{{.name = "a", .channels = 64}};
+const std::vector<std::vector<float>> kItsNorms{std::vector<float>(64, 1.0F)};
 
 SamplingConfig uniform(std::int64_t resample_every) {
   return {.sampler = "uniform", .size = {}, .resample_every = resample_every};
 }
 
 TEST(Planner, KeepsAPlanForAsLongAsItIsTold) {
-  Planner planner(kSites, uniform(3), 1);
-  const Plan first = planner.plan(0, 0.5, kNorms);
-  EXPECT_EQ(planner.plan(1, 0.5, kNorms), first);
-  EXPECT_EQ(planner.plan(2, 0.5, kNorms), first);
-  EXPECT_NE(planner.plan(3, 0.5, kNorms), first);
+  Planner planner(kOnlySite, uniform(3), 1);
+  const Plan first = planner.plan(0, 0.5, kItsNorms);
+  EXPECT_EQ(planner.plan(1, 0.5, kItsNorms), first);
+  EXPECT_EQ(planner.plan(2, 0.5, kItsNorms), first);
+  EXPECT_NE(planner.plan(3, 0.5, kItsNorms), first);
 }
 
 TEST(Planner, ChangesThePlanWithTheRatio) {
-  Planner planner(kSites, uniform(100), 1);
-  EXPECT_EQ(planner.plan(0, 0.5, kNorms).sets[0].size(), 32);
-  EXPECT_EQ(planner.plan(1, 0.25, kNorms).sets[0].size(), 16);
-  EXPECT_TRUE(planner.plan(2, 1.0, kNorms).full());
+  Planner planner(kOnlySite, uniform(100), 1);
+  EXPECT_EQ(planner.plan(0, 0.5, kItsNorms).sets[0].size(), 32);
+  EXPECT_EQ(planner.plan(1, 0.25, kItsNorms).sets[0].size(), 16);
+  EXPECT_TRUE(planner.plan(2, 1.0, kItsNorms).full());
 }
 
 TEST(Planner, TakesALargestChoiceWhereItWouldDrawIt) {
   std::vector<std::vector<float>> norms{std::vector<float>(64)};
   std::iota(norms[0].begin(), norms[0].end(), 1.0F);
   const SamplingConfig topk{.sampler = "topk", .size = {}, .resample_every = 2};
-  Planner drawing(kSites, topk, 1);
+  Planner drawing(kOnlySite, topk, 1);
   const Plan largest = drawing.plan(0, 0.5, norms);
-  Planner planner(kSites, topk, 1);
+  Planner planner(kOnlySite, topk, 1);
   EXPECT_TRUE(planner.takes(0, 0.5, largest));
   EXPECT_FALSE(planner.takes(0, 0.25, largest));  // of another size
   EXPECT_FALSE(planner.takes(0, 1.0, largest));
-  EXPECT_FALSE(Planner(kSites, uniform(2), 1).takes(0, 0.5, largest));
+  EXPECT_FALSE(Planner(kOnlySite, uniform(2), 1).takes(0, 0.5, largest));
   EXPECT_EQ(planner.plan(0, 0.5, largest), largest);
   EXPECT_EQ(planner.state(), drawing.state());
   EXPECT_FALSE(planner.takes(1, 0.5, largest));  // not due
@@ -49,7 +49,7 @@ TEST(Planner, TakesALargestChoiceWhereItWouldDrawIt) {
 }
 
 TEST(Planner, NeedsNormsWhereItReadsThem) {
-  Planner planner(kSites, {.sampler = "topk"}, 1);
+  Planner planner(kOnlySite, {.sampler = "topk"}, 1);
   const std::vector<std::vector<float>> none;
   EXPECT_FALSE(planner.reads_norms(0, 1.0));
   EXPECT_TRUE(planner.plan(0, 1.0, none).full());
@@ -58,27 +58,27 @@ TEST(Planner, NeedsNormsWhereItReadsThem) {
 }
 
 TEST(Planner, GoesOnWithAnAdoptedPlanAsIfItHadDrawnIt) {
-  Planner planner(kSites, uniform(4), 1);
-  const Plan drawn = planner.plan(4, 0.5, kNorms);
-  Planner resumed(kSites, uniform(4), 1);
+  Planner planner(kOnlySite, uniform(4), 1);
+  const Plan drawn = planner.plan(4, 0.5, kItsNorms);
+  Planner resumed(kOnlySite, uniform(4), 1);
   resumed.adopt(planner.state());
   EXPECT_EQ(resumed.current(), drawn);
-  EXPECT_EQ(resumed.plan(5, 0.5, kNorms), planner.plan(5, 0.5, kNorms));
-  EXPECT_EQ(resumed.plan(8, 0.5, kNorms), planner.plan(8, 0.5, kNorms));
+  EXPECT_EQ(resumed.plan(5, 0.5, kItsNorms), planner.plan(5, 0.5, kItsNorms));
+  EXPECT_EQ(resumed.plan(8, 0.5, kItsNorms), planner.plan(8, 0.5, kItsNorms));
 }
 
 TEST(Planner, GoesOnWithTheWaitsOfAnAdoptedState) {
   for (const std::string sampler : {"aged", "cyclic"}) {
     const SamplingConfig config{.sampler = sampler, .size = {.ratio = 0.25}};
-    Planner planner(kSites, config, 1);
+    Planner planner(kOnlySite, config, 1);
     for (std::uint64_t step = 0; step < 7; ++step) {
-      (void)planner.plan(step, 0.25, kNorms);
+      (void)planner.plan(step, 0.25, kItsNorms);
     }
-    Planner resumed(kSites, config, 1);
+    Planner resumed(kOnlySite, config, 1);
     resumed.adopt(planner.state());
-    Planner fresh(kSites, config, 1);
-    EXPECT_NE(fresh.plan(7, 0.25, kNorms), planner.plan(7, 0.25, kNorms));
-    EXPECT_EQ(resumed.plan(7, 0.25, kNorms), planner.current());
+    Planner fresh(kOnlySite, config, 1);
+    EXPECT_NE(fresh.plan(7, 0.25, kItsNorms), planner.plan(7, 0.25, kItsNorms));
+    EXPECT_EQ(resumed.plan(7, 0.25, kItsNorms), planner.current());
     EXPECT_EQ(resumed.state(), planner.state());
   }
 }
@@ -87,9 +87,9 @@ TEST(Planner, AnnealsToTheLargestNorms) {
   std::vector<std::vector<float>> norms{std::vector<float>(64)};
   std::iota(norms[0].begin(), norms[0].end(), 1.0F);
   const SampleSize size{.ratio = 0.25};
-  Planner planner(kSites, {.sampler = "anneal", .size = size, .anneal_steps = 50}, 1);
-  Planner gumbel(kSites, {.sampler = "gumbel", .size = size}, 1);
-  Planner topk(kSites, {.sampler = "topk", .size = size}, 1);
+  Planner planner(kOnlySite, {.sampler = "anneal", .size = size, .anneal_steps = 50}, 1);
+  Planner gumbel(kOnlySite, {.sampler = "gumbel", .size = size}, 1);
+  Planner topk(kOnlySite, {.sampler = "topk", .size = size}, 1);
   EXPECT_EQ(planner.plan(0, 0.25, norms), gumbel.plan(0, 0.25, norms));
   const Plan between = planner.plan(35, 0.25, norms);
   EXPECT_NE(between, gumbel.plan(35, 0.25, norms));

@@ -1,6 +1,9 @@
 #include "sampling/sliced_parameter.hpp"
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/equal.h>
 #include <gtest/gtest.h>
 
 #include "core/error.hpp"

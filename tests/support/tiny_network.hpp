@@ -1,6 +1,8 @@
 #pragma once
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/randn.h>
+#include <ATen/ops/randn_like.h>
 
 #include "models/network.hpp"
 #include "sampling/plan.hpp"

@@ -1,7 +1,7 @@
 """Times a training step of PyTorch's DistributedDataParallel: the peer of `slicereduce bench step`.
 
-Starts its ranks itself on 127.0.0.1 (gloo, or NCCL on cards), or is one of them where RANK, WORLD_SIZE,
-MASTER_ADDR and MASTER_PORT are set. With the settings that are best for it here: channels_last, gradients as
+Starts its ranks itself on 127.0.0.1, or is one of them where RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT
+are set. With the settings that are best for it here: channels_last, gradients as
 views of their buckets, no broadcast of buffers, SGD's fused implementation, no graph kept, synthetic images
 that are made once, on cards cuDNN choosing by measurement. Prints one JSON object on one line. A step's time
 is the slowest rank's, peak_memory_bytes the largest rank's, and wire_bytes what a rank hands to AllReduce in
@@ -43,6 +43,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--warmup", type=int, default=5, help="steps before them")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="bf16: autocast")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--backend", choices=("gloo", "nccl"), help="default: gloo, on cards nccl")
     parser.add_argument("--hook", default="none", metavar=NAMES)
     parser.add_argument("--bucket-mb", type=float, default=25, help="DDP's bucket_cap_mb")
     parser.add_argument("--threads", type=int, default=1, help="intra-op threads per rank")
@@ -50,6 +51,9 @@ def options() -> argparse.Namespace:
     chosen = parser.parse_args()
     if is_a_rank() and chosen.world_size not in (None, int(os.environ["WORLD_SIZE"])):
         parser.error(f"--world-size {chosen.world_size}: WORLD_SIZE is {os.environ['WORLD_SIZE']}")
+    chosen.backend = chosen.backend or ("nccl" if chosen.device == "cuda" else "gloo")
+    if chosen.backend == "nccl" and chosen.device == "cpu":
+        parser.error("--backend nccl needs --device cuda")
     chosen.world_size = chosen.world_size or int(os.environ["WORLD_SIZE"] if is_a_rank() else 2)
     if not is_name(chosen.hook):
         parser.error(f"--hook {chosen.hook}: expected {NAMES}")
@@ -154,6 +158,8 @@ def report(slowest: torch.Tensor, counts: dict[str, int], chosen: argparse.Names
 def start_group(chosen: argparse.Namespace) -> None:
     """As the environment says. Ranks that share a card are hosts of their own to NCCL, which refuses two."""
     if chosen.device == "cpu":
+        # PowerSGD's hook waits for a card wherever it sees one.
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
         dist.init_process_group("gloo")
         return
     torch.backends.cudnn.benchmark = True
@@ -161,7 +167,10 @@ def start_group(chosen: argparse.Namespace) -> None:
     torch.cuda.set_device(rank % cards)
     if chosen.world_size > cards:
         os.environ.setdefault("NCCL_HOSTID", f"rank {rank}")
-    dist.init_process_group("nccl")
+    # As ours: what slow links want. NCCL chooses by the speed that it believes them to have.
+    os.environ.setdefault("NCCL_ALGO", "Ring")
+    os.environ.setdefault("NCCL_PROTO", "Simple")
+    dist.init_process_group(f"cpu:gloo,cuda:{chosen.backend}")
 
 
 def measure(chosen: argparse.Namespace) -> None:
@@ -171,17 +180,19 @@ def measure(chosen: argparse.Namespace) -> None:
     model = torchvision.models.get_model(chosen.arch, num_classes=chosen.num_classes)
     model = model.to(chosen.device, memory_format=torch.channels_last)
     times, wire_bytes = timed_steps(replicate(model, chosen.hook, chosen.bucket_mb), chosen, dist.get_rank())
-    times = times.to(chosen.device)
+    # In host memory, so that no rank leaves before they have arrived.
     dist.all_reduce(times, dist.ReduceOp.MAX)
-    memory = torch.tensor(peak_memory_bytes(), device=chosen.device)
+    on_card = torch.cuda.max_memory_allocated() if chosen.device == "cuda" else 0
+    memory = torch.tensor([peak_memory_bytes(), on_card])
     dist.all_reduce(memory, dist.ReduceOp.MAX)
     if dist.get_rank() == 0:
         counts = {
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "wire_bytes": wire_bytes,
-            "peak_memory_bytes": int(memory),
+            "peak_memory_bytes": int(memory[0]),
+            "peak_device_memory_bytes": int(memory[1]),
         }
-        print(json.dumps(report(times.cpu(), counts, chosen)), flush=True)
+        print(json.dumps(report(times, counts, chosen)), flush=True)
 
 
 def run_rank(chosen: argparse.Namespace) -> None:

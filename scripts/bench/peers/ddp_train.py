@@ -192,6 +192,7 @@ def train(chosen: argparse.Namespace) -> None:
 def main() -> None:
     chosen = options()
     torch.set_num_threads(chosen.threads)
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # PowerSGD's hook waits for a card wherever it sees one
     # See ddp_step.py: the group's destructor can hang.
     try:
         dist.init_process_group("gloo")

@@ -18,6 +18,7 @@ import torchvision
 from torch.nn.functional import cross_entropy
 
 COMPILE = ("off", "default", "reduce-overhead")
+BEFORE_CAPTURE = 3  # steps in which libraries take what they keep
 
 
 def options() -> argparse.Namespace:
@@ -28,6 +29,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16", help="bf16: autocast")
     parser.add_argument("--compile", choices=COMPILE, default="off", help="torch.compile, and its mode")
+    parser.add_argument("--graph", action="store_true", help="the whole step as one CUDA graph")
     parser.add_argument("--blocks", type=int, default=5)
     parser.add_argument("--steps", type=int, default=20, help="of a block")
     parser.add_argument("--warmup", type=int, default=10, help="steps before them")
@@ -58,6 +60,31 @@ def make_step(chosen: argparse.Namespace) -> Callable[[], torch.Tensor]:
     return step
 
 
+def capture(step: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
+    """The same step, given to the card at once."""
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        for _ in range(BEFORE_CAPTURE):
+            step()
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        loss = step()
+
+    def replay() -> torch.Tensor:
+        graph.replay()
+        return loss
+
+    return replay
+
+
+def forget_peak() -> None:
+    """What cuDNN has taken to try its kernels is no part of a step."""
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+
+
 def timed_blocks(chosen: argparse.Namespace) -> list[float]:
     """Milliseconds of a step, of each block."""
     on_card = chosen.device == "cuda"
@@ -66,6 +93,10 @@ def timed_blocks(chosen: argparse.Namespace) -> list[float]:
     for _ in range(chosen.warmup):
         step()
     wait()
+    if on_card:
+        forget_peak()
+    if chosen.graph:
+        step = capture(step)
     times = []
     for _ in range(chosen.blocks):
         start = time.perf_counter()
