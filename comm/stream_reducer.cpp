@@ -66,9 +66,9 @@ void StreamReducer::send(std::size_t bucket) {
   const auto on_its_stream = [&](Mark mark) {
     return [this, bucket, mark](c10::Stream stream) { marks_->record(mark_of(bucket, mark), stream); };
   };
-  arrivals_[bucket] =
-      communicator_.enqueue_allreduce({.bytes = bytes, .type = config_.wire, .ready = mark(config_.device)},
-                                      {.before = on_its_stream(kSent), .after = on_its_stream(kArrived)});
+  arrivals_[bucket] = communicator_.enqueue_allreduce(
+      {.bytes = bytes, .type = config_.wire, .ready = mark(config_.device)},
+      {.before = on_its_stream(Mark::sent), .after = on_its_stream(Mark::arrived)});
 }
 
 std::size_t StreamReducer::wait_for(std::size_t bucket) {
@@ -77,12 +77,12 @@ std::size_t StreamReducer::wait_for(std::size_t bucket) {
     throw Error(ErrorKind::invariant, concat("gradient of slot ", first - added_.begin(), " of ",
                                              added_.size(), " was not added before it is waited for"));
   }
-  marks_->record(mark_of(bucket, kWanted));
+  marks_->record(mark_of(bucket, Mark::wanted));
   send_full_buckets();
   if (arrivals_.at(bucket)) {
     arrivals_[bucket]->block(current_stream(config_.device));
   }
-  marks_->record(mark_of(bucket, kHad));
+  marks_->record(mark_of(bucket, Mark::had));
   const auto end = std::ranges::partition_point(
       layout_.slots, [bucket](const SlotPlace& place) { return place.bucket <= bucket; });
   return static_cast<std::size_t>(end - layout_.slots.begin());
@@ -95,7 +95,7 @@ at::Tensor StreamReducer::mean(std::size_t slot) const {
 
 std::optional<std::size_t> StreamReducer::late_bucket() const {
   for (std::size_t bucket = 0; bucket < buckets() && communicator_.world_size() > 1; ++bucket) {
-    const std::size_t arrival = mark_of(bucket, kArrived);
+    const std::size_t arrival = mark_of(bucket, Mark::arrived);
     // In a graph that runs again, the last run's is passed.
     if (!marks_->passed(begun()) || !marks_->passed(arrival) || marks_->ms_between(begun(), arrival) < 0) {
       return bucket;
@@ -107,10 +107,10 @@ std::optional<std::size_t> StreamReducer::late_bucket() const {
 ReduceTimes StreamReducer::times() const {
   ReduceTimes times{.wire_bytes = layout_.wire_bytes};
   for (std::size_t bucket = 0; bucket < buckets(); ++bucket) {
-    times.exposed_ms += marks_->ms_between(mark_of(bucket, kWanted), mark_of(bucket, kHad));
+    times.exposed_ms += marks_->ms_between(mark_of(bucket, Mark::wanted), mark_of(bucket, Mark::had));
     if (communicator_.world_size() > 1) {
       // One after the other on one stream: their times add up.
-      times.comm_ms += marks_->ms_between(mark_of(bucket, kSent), mark_of(bucket, kArrived));
+      times.comm_ms += marks_->ms_between(mark_of(bucket, Mark::sent), mark_of(bucket, Mark::arrived));
     }
   }
   return times;

@@ -51,9 +51,10 @@ class StreamReducer {
 
  private:
   // Marks of a bucket
-  enum Mark : std::size_t { kSent, kArrived, kWanted, kHad, kMarksOfABucket };
+  enum class Mark : std::uint8_t { sent, arrived, wanted, had };
+  static constexpr std::size_t kMarksOfABucket = 4;
   [[nodiscard]] static std::size_t mark_of(std::size_t bucket, Mark mark) {
-    return bucket * kMarksOfABucket + mark;
+    return bucket * kMarksOfABucket + static_cast<std::size_t>(mark);
   }
   [[nodiscard]] std::size_t begun() const { return buckets() * kMarksOfABucket; }
   void send_full_buckets();

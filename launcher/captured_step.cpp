@@ -104,7 +104,10 @@ class CapturedStep::Standing {
 
   [[nodiscard]] bool done() const { return marks_->passed(kDone); }
 
-  [[nodiscard]] std::optional<std::size_t> late_bucket() const { return reducer_.late_bucket(); }
+  [[nodiscard]] std::string what_is_late() const {
+    const auto bucket = reducer_.late_bucket();
+    return bucket ? concat("allreduce of bucket ", *bucket) : "a step on this rank's device";
+  }
 
   /// Once it is done.
   [[nodiscard]] StepResult result() {
@@ -124,7 +127,13 @@ class CapturedStep::Standing {
   }
 
  private:
-  enum Mark : std::size_t { kBegun, kGathered, kForwarded, kBacked, kUpdated, kDone, kMarks };
+  static constexpr std::size_t kBegun = 0;
+  static constexpr std::size_t kGathered = 1;
+  static constexpr std::size_t kForwarded = 2;
+  static constexpr std::size_t kBacked = 3;
+  static constexpr std::size_t kUpdated = 4;
+  static constexpr std::size_t kDone = 5;
+  static constexpr std::size_t kMarks = 6;
 
   [[nodiscard]] at::TensorOptions number() const { return at::TensorOptions(device_).dtype(at::kFloat); }
 
@@ -298,10 +307,7 @@ void CapturedStep::await_end(Pending* agreeing) const {
     communicator_.require_healthy();
     const std::chrono::duration<double> elapsed = Clock::now() - started;
     if (elapsed > config_.reducer.timeout) {
-      const auto bucket = standing_->late_bucket();
-      const std::string what = !agreed  ? "agreement on the step's plan"
-                               : bucket ? concat("allreduce of bucket ", *bucket)
-                                        : "a step on this rank's device";
+      const std::string what = agreed ? standing_->what_is_late() : "agreement on the step's plan";
       communicator_.give_up(
           concat(what, " is not done after ", elapsed.count(),
                  " s: a rank has stopped or is very slow, or a link is down (--timeout allows ",
