@@ -1,0 +1,162 @@
+"""Bytes and arithmetic of each layer, as `slicereduce plan` tells them for a run's options."""
+
+import json
+import os
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from report_page.groups import Group
+from report_page.runs import Run
+
+ROOT = Path(__file__).resolve().parents[2]
+FORWARD_PASSES_OF_A_STEP = 3  # forward once, backward twice: as the program counts
+
+
+class NoPlan(Exception):
+    """Why a run's layers can't be told."""
+
+
+class Images(NamedTuple):
+    """What a network sees; the options of a run do not say, as it takes that from its data."""
+
+    in_channels: int
+    side: int
+    classes: int
+
+
+class Asked(NamedTuple):
+    images: Images
+    world_size: int
+
+
+@dataclass
+class Plan:
+    group: Group
+    layers: list[dict]
+    total: dict
+
+    @property
+    def network(self) -> tuple:
+        """Equal for runs of the same network."""
+        return tuple((layer["name"], layer["dense_bytes"], layer["dense_flops"]) for layer in self.layers)
+
+
+def program() -> Path:
+    """Raises NoPlan where there is none."""
+    path = Path(os.environ.get("SLICEREDUCE") or ROOT / "build/slicereduce")
+    if not os.access(path, os.X_OK):
+        raise NoPlan(
+            f"{path} is not there. Layers are told by the program: build it with scripts/build, or name it in"
+            " the environment's SLICEREDUCE, and make this report again"
+        )
+    return path
+
+
+def output_of(*arguments: str | Path) -> dict:
+    done = subprocess.run(
+        [program(), *arguments], capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    if done.returncode != 0:
+        raise NoPlan(f"slicereduce {arguments[0]}: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+    return json.loads(done.stdout)
+
+
+def in_force(schedule: str, epoch: int) -> str | None:
+    """`schedule` is EPOCH:VALUE,...: the value of the last entry that was reached."""
+    reached = None
+    for entry in filter(None, schedule.split(",")):
+        begin, _, value = entry.partition(":")
+        if int(begin) <= epoch:
+            reached = value
+    return reached
+
+
+def scheduled(run: Run) -> list[str]:
+    """Options as they were at the run's last step. `plan` knows no schedules."""
+    epoch = run.last.get("epoch", 0)
+    options = {"--mode": "mode-schedule", "--sample-ratio": "ratio-schedule"}
+    values = {option: in_force(run.config.get(name, ""), epoch) for option, name in options.items()}
+    return [word for option, value in values.items() if value for word in (option, value)]
+
+
+def ask(run: Run, asked: Asked) -> dict:
+    """`plan` reads its own section of a file of options; those that it does not have, it passes over."""
+    options = (run.folder / "config.toml").read_text(encoding="utf-8")
+    images = asked.images
+    facts = {
+        "--in-channels": images.in_channels,
+        "--image-size": images.side,
+        "--classes": images.classes,
+        "--world-size": asked.world_size,
+    }
+    with tempfile.TemporaryDirectory(prefix="slicereduce-report.") as folder:
+        file = Path(folder, "plan.toml")
+        file.write_text(options.replace("[train]", "[plan]", 1), encoding="utf-8")
+        words = [str(word) for fact in facts.items() for word in fact]
+        return output_of("plan", "--config", file, *scheduled(run), *words, "--json")
+
+
+def newest_checkpoint(run: Run) -> Path | None:
+    folder = run.folder / "checkpoints"
+    names = [*sorted(folder.glob("step-*.ckpt")), *folder.glob("best.ckpt")]
+    return max(names, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def of_checkpoint(path: Path) -> Asked:
+    manifest = output_of("inspect", path, "--json")["manifest"]
+    images = Images(manifest["in_channels"], manifest["image_size"], manifest["num_classes"])
+    return Asked(images, manifest["world_size"])
+
+
+def usual_images(run: Run) -> list[Images]:
+    """MNIST's, CIFAR-10's, and ImageNet's."""
+    side = int(run.config.get("image-size", 0))
+    return [Images(1, side or 28, 10), Images(3, side or 32, 10), Images(3, side or 224, 1000)]
+
+
+def images_per_step(run: Run) -> int:
+    given = int(run.config.get("global-batch-size", 0))
+    one = int(run.config.get("batch-size", 0)) * int(run.config.get("accumulate", 1))
+    return given or one * (run.world_size or 0)
+
+
+def belongs_to(plan: dict, run: Run) -> bool:
+    """Whether a network of these images has the size and the arithmetic that the run has measured."""
+    step = FORWARD_PASSES_OF_A_STEP * plan["total"]["dense_flops"] * images_per_step(run)
+    same_bytes = plan["total"]["dense_bytes"] == run.last.get("dense_bytes")
+    return same_bytes and step == (run.summary or {}).get("dense_flops_per_step")
+
+
+def answer(run: Run) -> dict:
+    """Raises NoPlan."""
+    problem = "it has no checkpoint, and what its summary.json counts is no network for usual images"
+    if checkpoint := newest_checkpoint(run):
+        try:
+            return ask(run, of_checkpoint(checkpoint))
+        except NoPlan as error:
+            problem = str(error)
+    if run.world_size is not None:
+        for images in usual_images(run):
+            plan = ask(run, Asked(images, run.world_size))
+            if belongs_to(plan, run):
+                return plan
+    elif checkpoint is None:
+        problem = "it has neither a checkpoint nor a summary.json yet to tell the size of its images"
+    raise NoPlan(problem)
+
+
+def plan_of(group: Group) -> Plan:
+    """Of its first run that can be asked about. Raises NoPlan."""
+    program()
+    problems = []
+    for run in group.runs:
+        try:
+            told = answer(run)
+        except NoPlan as error:
+            problems.append(f"{run.name}: {error}")
+        else:
+            return Plan(group, told["layers"], told["total"])
+    raise NoPlan("; ".join(problems))
