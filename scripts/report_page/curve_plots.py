@@ -123,7 +123,7 @@ def draw_curves(
     drawn = [each for each in drawn if each[3]]
     labels = [label + line.suffix for _, label, line, _ in drawn]
     columns = columns_for(labels, 56)
-    figure, axes = new_figure(4.2, 2.9 + 0.18 * math.ceil(len(labels) / columns))
+    figure, axes = new_figure(4.2, 3.1 + 0.18 * math.ceil(len(labels) / columns))
     unit = 1.0
     if against is WIRE:
         unit = as_bytes(axes, [places[-1].x for *_, places in drawn], against.title)

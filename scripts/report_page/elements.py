@@ -18,6 +18,10 @@ class Cell(NamedTuple):
 Row = list[Cell]
 
 
+def unbroken(words: str) -> str:
+    return words.replace(" ", "\N{NO-BREAK SPACE}")
+
+
 def text(value: str, look: str = "text") -> Cell:
     return Cell(html.escape(value), look)
 
@@ -39,7 +43,9 @@ def row(cells: Row, tag: str = "td", look: str = "") -> str:
 
 def table(head: list[str], rows: Iterable[str], texts: int = 1) -> str:
     """The first `texts` columns are text, and the others numbers."""
-    cells = [text(name, "text" if place < texts else "") for place, name in enumerate(head)]
+    # A unit stays with the last word before it.
+    names = [name.replace(", ", unbroken(", ")) for name in head]
+    cells = [text(name, "text" if place < texts else "") for place, name in enumerate(names)]
     body = "\n".join(rows)
     made = f"<table><thead>{row(cells, 'th')}</thead><tbody>\n{body}\n</tbody></table>"
     return f'<div class="scrolls">{made}</div>'

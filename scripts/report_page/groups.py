@@ -30,7 +30,7 @@ class Place(NamedTuple):
     high: float
 
 
-@dataclass
+@dataclass(eq=False)
 class Group:
     label: str
     runs: list[Run]
@@ -94,21 +94,25 @@ def common_beginning(names: list[str]) -> str:
     return "".join(letters[0] for letters in alike)
 
 
-def label_of(runs: list[Run]) -> str:
+def name_of(runs: list[Run]) -> str:
     """A run's name, or what the names of several begin with: dense-1 and dense-2 are dense."""
     if len(runs) == 1:
-        return shortened(runs[0].name)
-    begin = common_beginning([run.name for run in runs])
-    begin = re.sub(r"([-_./ ]*\bs(eed)?)?[-_./ ]*$", "", begin.rstrip("0123456789")) or runs[0].name
-    return f"{shortened(begin)}, {several(runs)}"
+        return runs[0].name
+    begin = common_beginning([run.name for run in runs]).rstrip("0123456789")
+    return re.sub(r"([-_./ ]*\bs(eed)?)?[-_./ ]*$", "", begin) or runs[0].name
 
 
-def told_apart(groups: list[Group]) -> list[Group]:
-    labels = [group.label for group in groups]
-    for group in groups:
-        if labels.count(group.label) > 1:
-            group.label = f"{shortened(group.runs[0].name)}, {several(group.runs)}"
-    return groups
+def labelled(parts: list[list[Run]]) -> list[Group]:
+    """By names as short as tells them apart; what several runs have in common may not."""
+    names = [name_of(runs) for runs in parts]
+    names = [
+        name if names.count(name) == 1 else runs[0].name for name, runs in zip(names, parts, strict=True)
+    ]
+    short = [shortened(name) for name in names]
+    if len(set(short)) == len(short):
+        names = short
+    ends = [f", {several(runs)}" if len(runs) > 1 else "" for runs in parts]
+    return [Group(name + end, runs) for name, end, runs in zip(names, ends, parts, strict=True)]
 
 
 def groups_of(runs: list[Run]) -> list[Group]:
@@ -116,9 +120,7 @@ def groups_of(runs: list[Run]) -> list[Group]:
     alike: dict[tuple, list[Run]] = {}
     for run in runs:
         alike.setdefault(configuration(run), []).append(run)
-    return told_apart(
-        [Group(label_of(part), part) for same in alike.values() for part in by_world_size(same)]
-    )
+    return labelled([part for same in alike.values() for part in by_world_size(same)])
 
 
 def curve(points_of_runs: Iterable[list[Point]]) -> list[Place]:

@@ -45,7 +45,7 @@ def layer_plot(name: str, cost: Cost, plans: list[Plan], groups: list[Group]) ->
     layers = plans[0].layers
     places = range(len(layers))
     dense = [layer[cost.dense] for layer in layers]
-    width = min(11, 560 / len(layers))
+    width, height = min(11, 560 / len(layers)), min(4.5, max(2, 300 / len(layers)))
     # Not bars: a logarithmic axis has no zero for them to stand on.
     axes.plot(
         places, dense, "_", color=DENSE_COLOUR, markersize=width, markeredgewidth=3, label=cost.dense_title
@@ -57,7 +57,7 @@ def layer_plot(name: str, cost: Cost, plans: list[Plan], groups: list[Group]) ->
         # Side by side, so that equal ones are seen.
         beside = (number + 0.5) / len(plans) - 0.5
         middles = [place + 0.6 * beside for place in places]
-        axes.plot(middles, values, marker, color=colour, markersize=4.5, label=plan.group.label)
+        axes.plot(middles, values, marker, color=colour, markersize=height, label=plan.group.label)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: cost.show(value)))
     axes.grid(visible=False, axis="x")

@@ -32,7 +32,7 @@ class Asked(NamedTuple):
     world_size: int
 
 
-@dataclass
+@dataclass(eq=False)
 class Plan:
     group: Group
     layers: list[dict]

@@ -21,6 +21,7 @@ from report_page.elements import (
     row,
     table,
     text,
+    unbroken,
 )
 from report_page.groups import Group, described, differing, shared, span
 from report_page.layer_plots import COSTS, networks_of
@@ -81,7 +82,8 @@ def option(run: Run, name: str) -> str:
 
 
 def options_of(run: Run, names: list[str]) -> Cell:
-    codes = [f"<code>{html.escape(f'{name} = {option(run, name)}')}</code>" for name in names]
+    told = [unbroken(f"{name} = {option(run, name)}") for name in names]
+    codes = [f"<code>{html.escape(one)}</code>" for one in told]
     return Cell(" ".join(codes) or q.MISSING, "text options")
 
 
@@ -126,8 +128,9 @@ RESULTS = {
 
 
 def run_row(content: Content, run: Run, names: list[str]) -> str:
+    options = [options_of(run, names)] if len(content.runs) > 1 else []
     results = [number(show(of(run))) for of, show in RESULTS.values()]
-    return row([named(content.groups, run), options_of(run, names), top1_cell(run), *results])
+    return row([named(content.groups, run), *options, top1_cell(run), *results])
 
 
 def median_cell(values: list[float | None], show: Callable[[float | None], str]) -> Cell:
@@ -172,8 +175,9 @@ def overview(content: Content) -> str:
     are_few = len(names) <= MOST_OPTIONS_IN_A_ROW
     told = names if are_few else ["seed"]
     rows = [row for group in content.groups for row in group_rows(content, group, told)]
+    texts = ["run", "options that differ"] if len(content.runs) > 1 else ["run"]
     parts = [
-        table(["run", "options that differ", "top-1, %", *RESULTS], rows, texts=2),
+        table([*texts, "top-1, %", *RESULTS], rows, len(texts)),
         paragraph(ABOUT_RESULTS),
         bullets([f"{run.name}: {note}" for run in content.runs for note in run.notes]),
         "" if are_few else options_table(content, [name for name in names if name != "seed"]),

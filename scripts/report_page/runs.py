@@ -60,7 +60,7 @@ def running_total(values: list[float | None]) -> list[float | None]:
     )
 
 
-@dataclass
+@dataclass(eq=False)
 class Run:
     folder: Path
     name: str
@@ -286,6 +286,8 @@ def notes_of(run: Run, torn: bool, summary: dict | None) -> list[str]:
     if run.summary is None:
         reason = f"summary.json is of step {summary['steps']}" if summary else "there is no summary.json"
         notes.append(f"not complete: {reason}, figures go up to step {run.last_step}")
+    if run.steps_per_epoch is None:
+        notes.append("no epoch is complete: it has no place in plots over epochs")
     if run.was_resumed:
         notes.append("was resumed: time and images/s are from metrics.jsonl, over all its parts")
     if run.begins_after:
