@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from matplotlib.axes import Axes
 
-from report_page.groups import Group, Place, curve, points
+from report_page.groups import Group, Place, curve, points, thinned
 from report_page.plot import (
     Plot,
     colour_of_group,
@@ -19,9 +19,13 @@ from report_page.plot import (
 from report_page.runs import Run, Spent
 
 LOSS_TITLE = "cross entropy, logarithmic"
-UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B"))
+# Each is taken where an axis is at least five times as long.
+Units = tuple[tuple[float, str], ...]
+SECONDS: Units = ((3600, "h"), (60, "min"), (1, "s"))
+BYTES: Units = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B"))
 # From here on a linear axis would hide the smaller ones.
 WIDE_RANGE = 5
+MOST_POINTS = 600  # more than a plot has dots to show them, and a page of megabytes
 
 
 class Measure(NamedTuple):
@@ -30,12 +34,15 @@ class Measure(NamedTuple):
     name: str
     title: str
     of: Callable[[Spent], float | None]
+    units: Units = ()
+    is_logarithmic: bool = False  # where curves end at very different places
 
 
-TIME = Measure("time", "time in steps, s", lambda spent: spent.seconds)
-EPOCHS = Measure("epochs", "epochs", lambda spent: spent.epochs)
-WIRE = Measure("bytes", "sent by a worker", lambda spent: spent.wire_bytes)
-MEASURES = (TIME, EPOCHS, WIRE)
+MEASURES = (
+    Measure("time", "time in steps", lambda spent: spent.seconds, SECONDS),
+    Measure("epochs", "epochs", lambda spent: spent.epochs),
+    Measure("bytes", "sent by a worker", lambda spent: spent.wire_bytes, BYTES, is_logarithmic=True),
+)
 
 
 class Line(NamedTuple):
@@ -72,37 +79,55 @@ def loss_lines(group: Group) -> list[Line]:
     return [training, *of_networks(group, "val_loss")]
 
 
-def unit_for(most: float) -> tuple[float, str]:
-    return next((pair for pair in UNITS if most >= pair[0]), UNITS[-1])
+class Drawn(NamedTuple):
+    index: int  # of the group
+    label: str
+    line: Line
+    places: list[Place]
+
+    @property
+    def end(self) -> float:
+        return self.places[-1].x
 
 
-def draw_line(axes: Axes, places: list[Place], label: str, index: int, line: Line) -> None:
-    colour = colour_of_group(index)
-    xs = [place.x for place in places]
-    look = {"linewidth": 0.9, "alpha": 0.75} if line.is_thin else {"marker": marker_of_group(index)}
-    if line.is_thin and len(places) == 1:
-        look["marker"] = "."
-    axes.plot(
-        xs,
-        [p.median for p in places],
-        line.style,
-        color=colour,
-        label=label + line.suffix,
-        markersize=4,
-        **look,
-    )
+def drawn_lines(
+    groups: list[Group], against: Measure, lines_of: Callable[[Group], list[Line]]
+) -> list[Drawn]:
+    """Those that have a point."""
+    drawn = []
+    for index, group in enumerate(groups):
+        for line in lines_of(group):
+            of_runs = [points(run, line.lines_of(run), line.figure, against.of) for run in group.runs]
+            if places := thinned(curve(of_runs), MOST_POINTS):
+                drawn.append(Drawn(index, group.label + line.suffix, line, places))
+    return drawn
+
+
+def draw_line(axes: Axes, drawn: Drawn, unit: float) -> None:
+    colour, places = colour_of_group(drawn.index), drawn.places
+    xs = [place.x / unit for place in places]
+    look = {"marker": marker_of_group(drawn.index), "markersize": 4, "markevery": math.ceil(len(places) / 15)}
+    if drawn.line.is_thin:
+        look = {"marker": "." if len(places) == 1 else "", "linewidth": 0.9, "alpha": 0.75}
+    medians = [place.median for place in places]
+    axes.plot(xs, medians, drawn.line.style, color=colour, label=drawn.label, **look)
     if any(place.low < place.high for place in places):
         band = [[getattr(place, side) for place in places] for side in ("low", "high")]
         axes.fill_between(xs, *band, color=colour, alpha=0.2, linewidth=0)
 
 
-def as_bytes(axes: Axes, ends: list[float], title: str) -> float:
-    """The unit of an axis that reaches from 0 to the longest of `ends`, or is logarithmic."""
-    unit, name = unit_for(max(ends, default=1))
-    if ends and max(ends) > WIDE_RANGE * max(min(ends), 1):
+def lay_out_below(axes: Axes, against: Measure, ends: list[float]) -> float:
+    """The axis of what curves are drawn against, and the size of its unit."""
+    unit, name = 1.0, ""
+    if against.units:
+        unit, name = next((each for each in against.units if max(ends) >= 5 * each[0]), against.units[-1])
+        name = f", {name}"
+    if against.is_logarithmic and max(ends) > WIDE_RANGE * max(min(ends), 1):
         logarithmic(axes.xaxis)
         name += ", logarithmic"
-    axes.set_xlabel(f"{title}, {name}")
+    else:
+        axes.set_xlim(0, 1.03 * max(ends) / unit)
+    axes.set_xlabel(against.title + name)
     return unit
 
 
@@ -114,27 +139,15 @@ def draw_curves(
     against: Measure,
     lines_of: Callable[[Group], list[Line]],
 ) -> Plot:
-    """What `lines_of` a group says, against what `axis` counts."""
-    drawn = []
-    for index, group in enumerate(groups):
-        for line in lines_of(group):
-            of_runs = [points(run, line.lines_of(run), line.figure, against.of) for run in group.runs]
-            drawn.append((index, group.label, line, curve(of_runs)))
-    drawn = [each for each in drawn if each[3]]
-    labels = [label + line.suffix for _, label, line, _ in drawn]
-    columns = columns_for(labels, 56)
-    figure, axes = new_figure(4.2, 3.1 + 0.18 * math.ceil(len(labels) / columns))
-    unit = 1.0
-    if against is WIRE:
-        unit = as_bytes(axes, [places[-1].x for *_, places in drawn], against.title)
+    """What `lines_of` a group says."""
+    drawn = drawn_lines(groups, against, lines_of)
+    columns = columns_for([each.label for each in drawn], 56)
+    figure, axes = new_figure(4.2, 3.1 + 0.18 * math.ceil(len(drawn) / columns))
+    if drawn:
+        unit = lay_out_below(axes, against, [each.end for each in drawn])
+        for each in drawn:
+            draw_line(axes, each, unit)
     else:
-        axes.set_xlabel(against.title)
-    for index, label, line, places in drawn:
-        scaled = [place._replace(x=place.x / unit) for place in places]
-        draw_line(axes, scaled, label, index, line)
-    if axes.get_xscale() == "linear" and drawn:
-        axes.set_xlim(left=0)
-    if not drawn:
         axes.text(0.5, 0.5, "nothing to draw yet", ha="center", transform=axes.transAxes)
     axes.set_ylabel(y_title)
     legend(figure, axes, columns)

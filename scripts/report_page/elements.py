@@ -19,7 +19,7 @@ Row = list[Cell]
 
 
 def unbroken(words: str) -> str:
-    return words.replace(" ", "\N{NO-BREAK SPACE}")
+    return words.replace(" ", "\N{NO-BREAK SPACE}").replace("-", "\N{NON-BREAKING HYPHEN}")
 
 
 def text(value: str, look: str = "text") -> Cell:
@@ -44,7 +44,7 @@ def row(cells: Row, tag: str = "td", look: str = "") -> str:
 def table(head: list[str], rows: Iterable[str], texts: int = 1) -> str:
     """The first `texts` columns are text, and the others numbers."""
     # A unit stays with the last word before it.
-    names = [name.replace(", ", unbroken(", ")) for name in head]
+    names = [re.sub(r"\S+, \S+$", lambda end: unbroken(end[0]), name) for name in head]
     cells = [text(name, "text" if place < texts else "") for place, name in enumerate(names)]
     body = "\n".join(rows)
     made = f"<table><thead>{row(cells, 'th')}</thead><tbody>\n{body}\n</tbody></table>"

@@ -141,6 +141,17 @@ def curve(points_of_runs: Iterable[list[Point]]) -> list[Place]:
     return places
 
 
+def thinned(places: list[Place], most: int) -> list[Place]:
+    """At most so many: means of neighbours. A gap goes on where it is all that they have."""
+    together = max(1, math.ceil(len(places) / most))
+    thin = []
+    for begin in range(0, len(places), together):
+        near = places[begin : begin + together]
+        known = [place for place in near if not math.isnan(place.median)] or near
+        thin.append(Place(*(statistics.fmean(values) for values in zip(*known, strict=True))))
+    return thin
+
+
 def points(run: Run, lines: list[dict], figure: str, axis: Callable[[Spent], float | None]) -> list[Point]:
     return [Point(line["step"], axis(run.spent(line["step"])), line.get(figure)) for line in lines]
 

@@ -60,7 +60,8 @@ def output_of(*arguments: str | Path) -> dict:
         [program(), *arguments], capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
     )
     if done.returncode != 0:
-        raise NoPlan(f"slicereduce {arguments[0]}: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+        said = (done.stderr or done.stdout).strip().splitlines() or [f"ended with code {done.returncode}"]
+        raise NoPlan(f"slicereduce {arguments[0]}: {said[-1]}")
     return json.loads(done.stdout)
 
 
@@ -101,8 +102,7 @@ def ask(run: Run, asked: Asked) -> dict:
 
 def newest_checkpoint(run: Run) -> Path | None:
     folder = run.folder / "checkpoints"
-    names = [*sorted(folder.glob("step-*.ckpt")), *folder.glob("best.ckpt")]
-    return max(names, key=lambda path: path.stat().st_mtime, default=None)
+    return next(iter([*sorted(folder.glob("step-*.ckpt"), reverse=True), *folder.glob("best.ckpt")]), None)
 
 
 def of_checkpoint(path: Path) -> Asked:

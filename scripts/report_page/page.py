@@ -21,7 +21,6 @@ from report_page.elements import (
     row,
     table,
     text,
-    unbroken,
 )
 from report_page.groups import Group, described, differing, shared, span
 from report_page.layer_plots import COSTS, networks_of
@@ -82,8 +81,7 @@ def option(run: Run, name: str) -> str:
 
 
 def options_of(run: Run, names: list[str]) -> Cell:
-    told = [unbroken(f"{name} = {option(run, name)}") for name in names]
-    codes = [f"<code>{html.escape(one)}</code>" for one in told]
+    codes = [f"<code>{html.escape(f'{name} = {option(run, name)}')}</code>" for name in names]
     return Cell(" ".join(codes) or q.MISSING, "text options")
 
 

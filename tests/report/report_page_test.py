@@ -2,6 +2,7 @@
 
 import html.parser
 import json
+import math
 import os
 import struct
 import subprocess
@@ -26,7 +27,7 @@ from synthetic_runs import (
 
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 
-from report_page.groups import curve, differing, groups_of, points, shared
+from report_page.groups import Place, curve, differing, groups_of, points, shared, thinned
 from report_page.runs import read_runs
 
 PROGRAM = os.environ.get("SLICEREDUCE", str(REPOSITORY / "build" / "slicereduce"))
@@ -76,7 +77,7 @@ class Page(html.parser.HTMLParser):
             raise AssertionError(f"</{tag}> closes another element")
 
     def handle_data(self, data: str) -> None:
-        data = data.replace("\N{NO-BREAK SPACE}", " ")
+        data = data.replace("\N{NO-BREAK SPACE}", " ").replace("\N{NON-BREAKING HYPHEN}", "-")
         self.texts.append(data)
         if "table" in self.open and {"td", "th"} & set(self.open):
             # What is set small goes on behind a line.
@@ -195,6 +196,15 @@ class SideBySide(ReportTest):
         # As far as all have come: two epochs.
         expected = [(40_000, 72.5, 60, 79), (60_000, 73.5, 61, 80)]
         self.assertEqual([tuple(place) for place in line], expected)
+
+    def test_long_curves_are_means_of_neighbours_and_keep_gaps(self):
+        values = [1.0, 3.0, 5.0, math.nan, math.nan, math.nan, 7.0]
+        line = [Place(float(x), value, value, value) for x, value in enumerate(values)]
+        thin = thinned(line, 4)
+        self.assertEqual([place.x for place in thin], [0.5, 2, 4.5, 6])
+        self.assertEqual([place.median for place in thin][:2], [2, 5])
+        self.assertTrue(math.isnan(thin[2].median))
+        self.assertEqual(thinned(line[:3], 3), line[:3])
 
     def test_another_number_of_workers_is_another_configuration(self):
         runs = [self.run_dir("a"), self.run_dir("b", seed=2, summary={"world_size": 4})]
