@@ -72,6 +72,8 @@ def pixels(png: bytes) -> tuple[int, int, bytes]:
 
 
 class InABrowser(ReportTest):
+    draws = True
+
     @classmethod
     def setUpClass(cls) -> None:
         super().setUpClass()

@@ -136,6 +136,7 @@ class Numbers(ReportTest):
         self.assertEqual(run.mean("forward_ms"), (100 + 3 * 20) / 4)
 
     def test_both_networks_are_told_apart(self):
+        self.draws = True
         page = Page(self.page_of(self.run_dir("small", top1={"sampled": 60.0, "dense": 50.0})))
         self.assertEqual(page.rows("runs")[0]["top-1, %"], "62.00|sampled 62.00|exact 52.00")
         self.assertEqual([row["network"] for row in page.rows("accuracy")], ["sampled", "exact"])
@@ -172,6 +173,7 @@ class SideBySide(ReportTest):
         self.assertEqual(len(table), 5)
 
     def test_seeds_are_one_line_with_a_band(self):
+        self.draws = True
         seeds = [
             self.run_dir(f"dense-{seed}", seed=seed, top1={"dense": 70.0 + seed**2}) for seed in (1, 2, 3)
         ]
@@ -285,6 +287,8 @@ class Peculiarities(ReportTest):
 
 
 class Files(ReportTest):
+    draws = True
+
     def test_plots_are_valid_svg_and_png(self):
         self.page_of(self.run_dir("plain"))
         self.assertEqual({file.stem for file in self.out.glob("*.svg")}, set(PLOTS))
@@ -355,6 +359,7 @@ class Layers(ReportTest):
 
     @unittest.skipUnless(os.access(PROGRAM, os.X_OK), f"{PROGRAM} is not built")
     def test_layers_are_those_of_plan(self):
+        self.draws = True
         compact = ("--mode", "compact", "--reduce", "slices")
         plans = {"dense": self.plan("--reduce", "slices"), "compact": self.plan(*compact)}
         runs = [self.run_as_planned(name, plan, mode=name) for name, plan in plans.items()]
