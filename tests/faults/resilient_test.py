@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -181,19 +182,27 @@ class Killed(unittest.TestCase):
         kill_all(self.run_dir)
         running.wait()
 
-    def kill_one(self, generator: random.Random) -> bool:
-        """At a random time of its life. Whether there was one."""
-        until = time.monotonic() + 30
-        while not processes_of(self.run_dir):
-            if time.monotonic() > until:
+    def tells_of(self, restart: int, step: int) -> bool:
+        """Whether the start after so many restarts has come to a step; to step 0: whether it has workers."""
+        said = self.told.read_text().split("; restart ")
+        if len(said) <= restart:
+            return False
+        steps = [int(found) for found in re.findall(r" step=(\d+)/", said[restart])]
+        return max(steps, default=0) >= step if step else bool(processes_of(self.run_dir))
+
+    def kill_one(self, running: subprocess.Popen, restart: int, step: int, generator: random.Random) -> bool:
+        """A worker of that start, at a random moment of a step. Whether there was one."""
+        until = time.monotonic() + 60
+        while not self.tells_of(restart, step):
+            if running.poll() is not None or time.monotonic() > until:
                 return False
-            time.sleep(0.01)
-        time.sleep(generator.uniform(0, 5))
-        workers = processes_of(self.run_dir)
+            time.sleep(0.002)
+        # A step takes some 20 ms, and its start-up half a second: how long they are depends on the machine.
+        time.sleep(generator.uniform(0, 0.02 if step else 0.5))
         with contextlib.suppress(ProcessLookupError, IndexError):
-            os.kill(generator.choice(workers), signal.SIGKILL)
+            os.kill(generator.choice(processes_of(self.run_dir)), signal.SIGKILL)
             return True
-        return False  # it has ended by itself meanwhile
+        return False
 
     def test_killed_at_random_it_ends_where_the_undisturbed_run_does(self) -> None:
         seed = random.randrange(2**32)
@@ -202,13 +211,16 @@ class Killed(unittest.TestCase):
         undisturbed = self.runs.digest(2, self.folder / "undisturbed", *steps)
         running = self.start(*steps)
         kills = 0
-        while kills < KILLS and running.poll() is None:
-            kills += self.kill_one(generator)
+        for kill in range(KILLS):
+            step = generator.choice((0, 30 * kill + generator.randrange(1, 30)))
+            if not self.kill_one(running, kill, step, generator):
+                break
+            kills += 1
         running.wait(timeout=300 + 10 * KILLS)
         said = self.told.read_text()
         print(f"seed {seed}: {kills} kills", file=sys.stderr)
         self.assertEqual(running.returncode, 0, said)
-        self.assertGreater(kills, 0, said)
+        self.assertEqual(kills, KILLS, said)
         self.assertEqual(self.runs.digest(2, self.run_dir, *steps), undisturbed)
         told = [line for line in self.runs.metrics(self.run_dir) if "loss" in line]
         self.assertEqual([line["step"] for line in told], list(range(1, len(told) + 1)))
