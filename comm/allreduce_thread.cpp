@@ -8,6 +8,7 @@
 #include "comm/agreement.hpp"
 #include "core/error.hpp"
 #include "core/text.hpp"
+#include "core/timeline.hpp"
 
 namespace slicereduce {
 namespace {
@@ -220,6 +221,14 @@ bool AllreduceThread::collect_done(Items& waiting, Items& under_way) {
 }
 
 void AllreduceThread::record(const Item& item) {
+  if (Timeline::records()) {
+    // A row each: they are under way at the same time.
+    Timeline::record({.name = item.agreement ? "agreement" : "AllReduce",
+                      .row = item.agreement ? "agreement" : concat("AllReduce ", item.index),
+                      .began = item.started,
+                      .ended = item.finished,
+                      .detail = item.describe()});
+  }
   const std::lock_guard lock(mutex_);
   if (item.agreement) {
     round_.stop_requested = item.agreement->stop_requested();

@@ -32,24 +32,54 @@ std::shared_ptr<const c10::Event> Communicator::enqueue_allreduce(WireBuffer buf
 
 void Communicator::give_up(const std::string& why) const { throw Error(ErrorKind::mpi, why); }
 
-std::vector<std::string> allgather_texts(Communicator& communicator, std::string_view text) {
-  const auto ranks = static_cast<std::size_t>(communicator.world_size());
-  const std::uint64_t own_length = text.size();
-  std::vector<std::uint64_t> lengths(ranks);
-  const auto gathered_lengths = communicator.allgather(std::as_bytes(std::span(&own_length, 1)));
-  std::memcpy(lengths.data(), gathered_lengths.data(), gathered_lengths.size());
+namespace {
 
-  std::string padded(text);
-  padded.resize(*std::ranges::max_element(lengths));
-  const auto gathered = communicator.allgather(std::as_bytes(std::span(padded)));
+/// Of all ranks, in bytes.
+std::vector<std::uint64_t> allgather_lengths(Communicator& communicator, std::string_view text) {
+  const std::uint64_t own = text.size();
+  std::vector<std::uint64_t> lengths(static_cast<std::size_t>(communicator.world_size()));
+  const auto gathered = communicator.allgather(std::as_bytes(std::span(&own, 1)));
+  std::memcpy(lengths.data(), gathered.data(), gathered.size());
+  return lengths;
+}
+
+/// Collectives take equally much from each rank.
+std::string padded(std::string_view text, std::span<const std::uint64_t> lengths) {
+  std::string all(text);
+  all.resize(*std::ranges::max_element(lengths));
+  return all;
+}
+
+std::vector<std::string> unpadded(std::span<const std::byte> gathered,
+                                  std::span<const std::uint64_t> lengths) {
   std::vector<std::string> texts;
-  for (std::size_t rank = 0; rank < ranks; ++rank) {
+  for (std::size_t rank = 0; rank < lengths.size(); ++rank) {
     // Not data() + offset of an empty vector: all texts may be empty.
-    const auto own = std::span(gathered).subspan(rank * padded.size(), lengths[rank]);
+    const auto own = gathered.subspan(rank * (gathered.size() / lengths.size()), lengths[rank]);
     std::string& copy = texts.emplace_back(own.size(), '\0');
     std::ranges::transform(own, copy.begin(), [](std::byte byte) { return static_cast<char>(byte); });
   }
   return texts;
+}
+
+}  // namespace
+
+std::vector<std::string> allgather_texts(Communicator& communicator, std::string_view text) {
+  const auto lengths = allgather_lengths(communicator, text);
+  const std::string own = padded(text, lengths);
+  return unpadded(communicator.allgather(std::as_bytes(std::span(own))), lengths);
+}
+
+std::vector<std::string> gather_texts(Communicator& communicator, std::string_view text, int root) {
+  const auto lengths = allgather_lengths(communicator, text);
+  const std::string own = padded(text, lengths);
+  if (communicator.rank() != root) {
+    communicator.gather(std::as_bytes(std::span(own)), {}, root);
+    return {};
+  }
+  std::vector<std::byte> all(own.size() * lengths.size());
+  communicator.gather(std::as_bytes(std::span(own)), all, root);
+  return unpadded(all, lengths);
 }
 
 }  // namespace slicereduce

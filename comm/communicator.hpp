@@ -120,5 +120,8 @@ class Communicator {
 
 /// Collective. Blocks. Every rank's text, in rank order, on all ranks; they may differ in length.
 [[nodiscard]] std::vector<std::string> allgather_texts(Communicator& communicator, std::string_view text);
+/// The same on `root` alone; nothing on the others.
+[[nodiscard]] std::vector<std::string> gather_texts(Communicator& communicator, std::string_view text,
+                                                    int root);
 
 }  // namespace slicereduce

@@ -9,6 +9,7 @@
 #include "comm/bucket_layout.hpp"
 #include "comm/pack.hpp"
 #include "core/error.hpp"
+#include "core/profile_range.hpp"
 #include "core/text.hpp"
 
 namespace slicereduce {
@@ -231,6 +232,7 @@ void LowRankReducer::add(std::size_t slot, const at::Tensor& gradient) {
     pack(gradient, scale_, place.left.in(left_storage_), config_.wire);
   } else {
     require(gradient.scalar_type() == at::kFloat, "a matrix to be sent as factors is not float");
+    const ProfileRange range("left factor");
     place.matrix = as_it_lies(gradient).view({place.shape.rows, place.shape.columns});
     pack(left_factor(place.matrix, place.q.to(gradient.device())), scale_, place.left.in(left_storage_),
          config_.wire);
@@ -268,6 +270,7 @@ bool LowRankReducer::send_is_ready(const Send& send) {
 }
 
 void LowRankReducer::compute_right_factors(std::size_t bucket) {
+  const ProfileRange range("right factors");
   for (std::size_t s = buckets_[bucket].first_slot; s < buckets_[bucket].end_slot; ++s) {
     Slot& slot = slots_[s];
     if (slot.rank == 0) {
@@ -311,6 +314,7 @@ bool LowRankReducer::bring_back(std::size_t bucket) {
     // The next send waits for its left factors, if there is one.
     const std::size_t next =
         next_send_ < sends_.size() ? buckets_[sends_[next_send_].bucket].left_allreduce : last;
+    const ProfileRange range("wait for a bucket");
     const auto start = Clock::now();
     const bool agreed = thread_->wait_for_any(std::array{last, next});
     waited_ += Clock::now() - start;

@@ -82,7 +82,10 @@ void Reducer::add(std::size_t slot, const at::Tensor& gradient) {
     }
     added_[slot] = true;
   }
-  pack(gradient, scale_, storage_.narrow(0, place.offset, place.numel), config_.wire);
+  {
+    const ProfileRange range("pack");
+    pack(gradient, scale_, storage_.narrow(0, place.offset, place.numel), config_.wire);
+  }
   mark_packed(place.bucket);
 }
 

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "core/error.hpp"
-#include "core/profile_range.hpp"
 #include "core/text.hpp"
 
 namespace slicereduce {
@@ -76,8 +75,9 @@ std::unique_ptr<StreamMarks> make_cuda_stream_marks(c10::Device device, std::siz
   return std::make_unique<CudaMarks>(device, count);
 }
 
-ProfileRange::ProfileRange(const char* name) { nvtxRangePushA(name); }
-ProfileRange::~ProfileRange() { nvtxRangePop(); }
+void push_nvtx_range(const char* name) { nvtxRangePushA(name); }
+
+void pop_nvtx_range() { nvtxRangePop(); }
 
 std::string cuda_pci_address(c10::Device device) {
   constexpr int kLongest = 32;

@@ -1,5 +1,4 @@
 #include "core/cuda_runtime.hpp"
-#include "core/profile_range.hpp"
 
 // In place of cuda_runtime.cpp, where CUDA is missing.
 namespace slicereduce {
@@ -8,8 +7,9 @@ std::unique_ptr<StreamMarks> make_cuda_stream_marks(c10::Device /*device*/, std:
   return nullptr;
 }
 
-ProfileRange::ProfileRange(const char* /*name*/) {}
-ProfileRange::~ProfileRange() = default;
+void push_nvtx_range(const char* /*name*/) {}
+
+void pop_nvtx_range() {}
 
 std::string cuda_pci_address(c10::Device /*device*/) { return ""; }
 

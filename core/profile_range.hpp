@@ -1,17 +1,38 @@
 #pragma once
 
+#include <chrono>
+#include <optional>
+#include <string>
+
 namespace slicereduce {
 
-/// A part of this thread's work by its name, as long as this lives: a profiler of CUDA's (Nsight Systems)
-/// draws it above what the part launches. In a build without CUDA, or without a profiler, it costs nothing.
+/// A part of this thread's work by its name, as long as this lives: for a Timeline, and for a profiler of
+/// CUDA's (Nsight Systems), which draws it above what the part launches. Without either it costs nothing to
+/// speak of.
 class ProfileRange {
  public:
-  explicit ProfileRange(const char* name);
+  explicit ProfileRange(std::string name);
   ~ProfileRange();
   ProfileRange(const ProfileRange&) = delete;
   ProfileRange& operator=(const ProfileRange&) = delete;
   ProfileRange(ProfileRange&&) = delete;
   ProfileRange& operator=(ProfileRange&&) = delete;
+
+ private:
+  std::string name_;
+  std::optional<std::chrono::steady_clock::time_point> began_;  ///< where there was a timeline
+};
+
+/// Parts of this thread's work that are told at their ends, one behind the other: backward does not say what
+/// it begins, but what it has a gradient of. For a Timeline alone.
+class ProfileSequence {
+ public:
+  void begin();
+  /// What began with the last begin(), or with the last part's end.
+  void end_part(const std::string& name);
+
+ private:
+  std::optional<std::chrono::steady_clock::time_point> began_;
 };
 
 }  // namespace slicereduce

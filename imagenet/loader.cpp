@@ -12,8 +12,10 @@
 
 #include "core/error.hpp"
 #include "core/numa.hpp"
+#include "core/profile_range.hpp"
 #include "core/random.hpp"
 #include "core/text.hpp"
+#include "core/timeline.hpp"
 
 // Not from omp.h: it is g++'s own, and clang-tidy has none.
 extern "C" void omp_set_num_threads(int number) noexcept;
@@ -82,7 +84,10 @@ Loader::Loader(const ImageSource& source, const TransformConfig& transform, cons
     own_writer_ = std::make_unique<ViewWriter>(source_);
   }
   for (int i = 0; i < config_.threads; ++i) {
-    threads_.emplace_back([this](const std::stop_token& stop) { work(stop); });
+    threads_.emplace_back([this, i](const std::stop_token& stop) {
+      name_this_thread(concat("loader ", i));
+      work(stop);
+    });
   }
 }
 
@@ -245,6 +250,7 @@ std::optional<Loader::Piece> Loader::take_piece() {
 }
 
 void Loader::fill(const Piece& piece, ViewWriter& writer) {
+  const ProfileRange range("images");
   const ViewTimes before = writer.times();
   std::exception_ptr failure;
   std::int64_t position = piece.first;

@@ -6,7 +6,9 @@
 #include <utility>
 
 #include "core/error.hpp"
+#include "core/profile_range.hpp"
 #include "core/text.hpp"
+#include "core/timeline.hpp"
 #include "launcher/message_of.hpp"
 
 namespace slicereduce {
@@ -61,6 +63,8 @@ void CheckpointWriter::take(Checkpoint content, OwnDebts debts) {
 void CheckpointWriter::start(bool is_best) {
   // The future keeps what is captured until the next checkpoint: so it is taken out, and gone once written.
   under_way_ = std::async(std::launch::async, [this, is_best, captured = std::move(taken_)]() mutable {
+    name_this_thread("checkpoint");
+    const ProfileRange range("write a checkpoint");
     const auto own = std::move(captured);
     try {
       own->content.owed = gather_debts(own->debts, communicator_);

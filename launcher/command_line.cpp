@@ -236,6 +236,9 @@ void add_train_options(CLI::App& app, TrainOptions& o) {
       ->group(kRun);
   app.add_option("--seed", o.seed, "Of everything that is random; drawn by rank 0 if absent")->group(kRun);
   app.add_option("-p,--log-every", o.log_every, "Steps between log lines")->group(kRun);
+  app.add_option("--trace", o.trace,
+                 "So many steps of all workers as a trace for ui.perfetto.dev, in the run's folder; 0: none")
+      ->group(kRun);
   app.add_option("--progress", o.progress,
                  "auto: a bar where standard error is a terminal, else log lines; bar (mpirun makes a pipe "
                  "of it); lines")

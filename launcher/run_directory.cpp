@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <iomanip>
+
 #include "core/atomic_file.hpp"
 #include "core/error.hpp"
 #include "core/text.hpp"
@@ -38,6 +40,13 @@ void RunDirectory::write_summary(const nlohmann::ordered_json& summary) const {
   const std::string text =
       summary.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
   write_atomically(this->summary(), std::as_bytes(std::span(text)));
+}
+
+std::filesystem::path RunDirectory::write_trace(std::int64_t first_step, const std::string& text) const {
+  std::filesystem::path path =
+      folder_ / concat("trace-", std::setfill('0'), std::setw(8), first_step, ".json");
+  write_atomically(path, std::as_bytes(std::span(text)));
+  return path;
 }
 
 }  // namespace slicereduce

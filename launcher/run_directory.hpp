@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -29,6 +30,8 @@ class RunDirectory {
   [[nodiscard]] std::unique_ptr<LockFile> lock() const;
   void write_config(const std::string& text) const;
   void write_summary(const nlohmann::ordered_json& summary) const;
+  /// Gives its path.
+  std::filesystem::path write_trace(std::int64_t first_step, const std::string& text) const;
 
  private:
   std::filesystem::path folder_;

@@ -258,6 +258,8 @@ void TrainOptions::validate() const {
   at_least(static_cast<double>(checkpoint_failures), 1, "checkpoint_failures", "--checkpoint-failures");
   at_least(static_cast<double>(stop_after), 0, "stop_after", "--stop-after");
   at_least(static_cast<double>(log_every), 1, "log_every", "--log-every");
+  constexpr double kMostTraced = 1000;  // viewers take a few hundred MB
+  between(static_cast<double>(trace), 0, kMostTraced, "trace", "--trace");
   at_least(static_cast<double>(check_replicas_every), 0, "check_replicas_every", "--check-replicas-every");
 }
 

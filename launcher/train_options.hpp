@@ -122,6 +122,7 @@ struct TrainOptions {
   std::int64_t stop_after = 0;           ///< 0: never
   std::optional<std::uint64_t> seed;
   std::int64_t log_every = 10;
+  std::int64_t trace = 0;
   std::string progress = "auto";
   std::int64_t check_replicas_every = 0;
   std::string on_nonfinite = "stop";

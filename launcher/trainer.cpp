@@ -109,6 +109,7 @@ void Trainer::load() {
   const View view{.precision = parse_precision(options_.step.precision),
                   .normalization = data_.normalization};
   evaluation_ = std::make_unique<NetworkEvaluation>(options_, view, *state_, images, communicator_);
+  trace_ = std::make_unique<StepTrace>(state_->steps_done, options_.trace, communicator_);
 }
 
 /// Else images would be seen twice, and others never.
@@ -181,7 +182,9 @@ ExitCode Trainer::train_to_the_end() {
     return stop();
   }
   while (state_->steps_done < schedule_->total_steps()) {
+    trace_->before(state_->steps_done + 1);
     train_step();
+    keep(trace_->after(state_->steps_done));
     const std::int64_t done = state_->steps_done;
     if (options_.check_replicas_every > 0 && done % options_.check_replicas_every == 0) {
       settlement_->require_equal_replicas();
@@ -204,12 +207,14 @@ ExitCode Trainer::train_to_the_end() {
     return stop();
   }
   finish_checkpoints();
+  end_trace();
   write_summary();
   return ExitCode::done;
 }
 
 ExitCode Trainer::stop() {
   finish_checkpoints();
+  end_trace();
   if (leads()) {
     report_->finish_interval();
     report_->say(
@@ -224,9 +229,9 @@ void Trainer::enter(Phase phase) {
 }
 
 void Trainer::train_step() {
-  const ProfileRange range("train step");
-  const auto started = Clock::now();
   const std::int64_t step = state_->steps_done;
+  const ProfileRange range(concat("step ", step + 1));
+  const auto started = Clock::now();
   request_.activity->at_step(step + 1);
   request_.faults.strike(request_.activity->beat());
   if (request_.faults.spoils_weights(step + 1)) {
@@ -348,6 +353,26 @@ void Trainer::checkpoint(bool is_best) {
 }
 
 void Trainer::wait_for_checkpoint() { writer_->wait(); }
+
+void Trainer::end_trace() {
+  keep(trace_->end());
+  if (leads() && options_.trace > 0 && state_->steps_done < trace_->first_step()) {
+    log_.warn(concat("no trace: it would have begun with step ", trace_->first_step(),
+                     ", and the run has ended before"));
+  }
+}
+
+void Trainer::keep(const std::optional<std::string>& trace) {
+  if (!trace) {
+    return;
+  }
+  try {
+    const auto path = directory_.write_trace(trace_->first_step(), *trace);
+    report_->say(concat("trace=", path.string(), ", for ui.perfetto.dev or chrome://tracing"));
+  } catch (const Error& problem) {
+    log_.warn(concat("no trace: ", problem.what()));
+  }
+}
 
 void Trainer::finish_checkpoints() {
   request_.activity->enter(Phase::saving);

@@ -25,6 +25,7 @@
 #include "launcher/run_report.hpp"
 #include "launcher/schedule.hpp"
 #include "launcher/settlement.hpp"
+#include "launcher/step_trace.hpp"
 #include "launcher/train_options.hpp"
 #include "launcher/training_data.hpp"
 #include "launcher/training_state.hpp"
@@ -84,6 +85,10 @@ class Trainer {
   [[nodiscard]] ExitCode stop();
   void checkpoint(bool is_best);
   void finish_checkpoints();
+  /// Collective if tracing has begun and not ended.
+  void end_trace();
+  /// A trace, where there is one on this rank.
+  void keep(const std::optional<std::string>& trace);
   /// Collective. Pictures that were skipped so far, on all ranks.
   [[nodiscard]] std::int64_t count_bad_images() const;
   void write_summary();
@@ -113,6 +118,7 @@ class Trainer {
   std::unique_ptr<NetworkEvaluation> evaluation_;
   std::unique_ptr<RunReport> report_;  // rank 0's
   std::unique_ptr<CheckpointWriter> writer_;
+  std::unique_ptr<StepTrace> trace_;
 
   bool stop_requested_ = false;
   std::int64_t images_ = 0;   // trained on by all ranks since this start

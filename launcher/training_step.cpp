@@ -160,12 +160,14 @@ double TrainingStep::compute_gradient(const StepPlans& plans, const Microbatch& 
   const auto value = loss.item<double>();
   times.forward_ms += watch.lap_ms();
   range.emplace("backward");
+  backward_.begin();
   (batch.weight == 1.0 ? loss : loss * batch.weight).backward();
   times.backward_ms += watch.lap_ms();
   return value;
 }
 
 void TrainingStep::take_gradient(std::size_t parameter, const at::Tensor& gradient) {
+  backward_.end_part(network_.layout().parameters[parameter].name);
   at::Tensor& sum = accumulated_[parameter];
   if (!sum.defined()) {
     // In fp32: sums in bf16 would lose what later microbatches add.
@@ -176,6 +178,7 @@ void TrainingStep::take_gradient(std::size_t parameter, const at::Tensor& gradie
   if (last_microbatch_) {
     send(parameter, std::exchange(sum, at::Tensor()));
   }
+  backward_.begin();
 }
 
 void TrainingStep::send(std::size_t parameter, const at::Tensor& gradient) {

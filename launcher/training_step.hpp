@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "comm/gradient_reducer.hpp"
+#include "core/profile_range.hpp"
 #include "models/network.hpp"
 #include "sampling/error_feedback.hpp"
 #include "sampling/placed_plan.hpp"
@@ -154,6 +155,7 @@ class TrainingStep {
   std::vector<at::Tensor> taken_;         ///< by parameter: what was sent, with feedback alone
   std::vector<at::Tensor> accumulated_;   ///< by parameter: of all microbatches but the last, fp32
   bool last_microbatch_ = true;
+  ProfileSequence backward_;               ///< by parameter
   std::optional<StepResult> interrupted_;  ///< its gradients are owed; it only has to be sent
 };
 

@@ -22,6 +22,7 @@
 #include "core/error.hpp"
 #include "core/finite.hpp"
 #include "core/overloaded.hpp"
+#include "core/profile_range.hpp"
 #include "core/random.hpp"
 #include "core/text.hpp"
 #include "sampling/memory_order.hpp"
@@ -95,6 +96,7 @@ class Pass {
   const std::shared_ptr<const PlacedSet>& set(std::size_t site) const { return compact_.plan.set(site); }
 
   at::Tensor apply(const Layer& layer, const at::Tensor& x) const {
+    const ProfileRange range(layer.name);
     const at::Tensor bias = layer.bias ? leaf(*layer.bias).to(x.scalar_type()) : at::Tensor();
     if (mode_.products != nullptr && layer.input_site) {
       return approximated(layer, x, bias);

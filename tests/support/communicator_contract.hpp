@@ -225,6 +225,9 @@ inline void texts_of_any_length_are_gathered(Communicator& communicator) {
     expected.push_back(text_of(rank));
   }
   EXPECT_EQ(allgather_texts(communicator, text_of(communicator.rank())), expected);
+  const int root = communicator.world_size() - 1;
+  EXPECT_EQ(gather_texts(communicator, text_of(communicator.rank()), root),
+            communicator.rank() == root ? expected : std::vector<std::string>());
 }
 
 inline void allreduce_sum_sums_doubles(Communicator& communicator) {
