@@ -23,8 +23,15 @@ std::int64_t nanoseconds(Clock::time_point time) {
 
 std::int64_t now() { return nanoseconds(Clock::now()); }
 
+/// A rank's "process", as viewers call it. They give 0 a meaning of its own, want a number of a row to be of
+/// one process alone, and take the row that has its process' number for the main thread.
+std::int64_t process_of(int rank) {
+  constexpr std::int64_t kMostRows = 10'000;
+  return (rank + 1) * kMostRows;
+}
+
 /// The calling thread's first, then by name, "AllReduce 10" behind "AllReduce 9".
-std::map<std::string, int> number_rows(const std::vector<TimelineEvent>& events) {
+std::map<std::string, std::int64_t> number_rows(const std::vector<TimelineEvent>& events, int rank) {
   const std::string& first = name_of_this_thread();
   std::vector<std::string> rows;
   for (const TimelineEvent& event : events) {
@@ -36,26 +43,27 @@ std::map<std::string, int> number_rows(const std::vector<TimelineEvent>& events)
   });
   const auto repeated = std::ranges::unique(rows);
   rows.erase(repeated.begin(), repeated.end());
-  std::map<std::string, int> numbers;
+  std::map<std::string, std::int64_t> numbers;
   for (const std::string& row : rows) {
-    numbers.emplace(row, static_cast<int>(numbers.size()));
+    numbers.emplace(row, process_of(rank) + static_cast<std::int64_t>(numbers.size()));
   }
   return numbers;
 }
 
-Json metadata(const char* what, int rank, int row, const char* key, const Json& value) {
-  return {{"ph", "M"}, {"name", what}, {"pid", rank}, {"tid", row}, {"args", {{key, value}}}};
+Json metadata(const char* what, int rank, std::int64_t row, const char* key, const Json& value) {
+  return {{"ph", "M"}, {"name", what}, {"pid", process_of(rank)}, {"tid", row}, {"args", {{key, value}}}};
 }
 
 /// Objects of traceEvents, with commas between them.
 std::string text_of(const std::vector<TimelineEvent>& events, int rank, const ClockOffset& earlier,
                     const ClockOffset& later) {
   constexpr double kNanosecondsOfTs = 1e3;
-  const auto rows = number_rows(events);
+  const auto rows = number_rows(events, rank);
   std::vector<Json> objects;
-  objects.push_back(metadata("process_name", rank, 0, "name", concat("rank ", rank, " on ", host_name())));
-  objects.push_back(metadata("process_sort_index", rank, 0, "sort_index", rank));
-  objects.push_back(metadata("process_labels", rank, 0, "labels",
+  objects.push_back(
+      metadata("process_name", rank, process_of(rank), "name", concat("rank ", rank, " on ", host_name())));
+  objects.push_back(metadata("process_sort_index", rank, process_of(rank), "sort_index", rank));
+  objects.push_back(metadata("process_labels", rank, process_of(rank), "labels",
                              concat("clock within ", std::max(earlier.bound, later.bound) / 1000, " us")));
   for (const auto& [name, row] : rows) {
     objects.push_back(metadata("thread_name", rank, row, "name", name));
@@ -66,7 +74,7 @@ std::string text_of(const std::vector<TimelineEvent>& events, int rank, const Cl
     const std::int64_t ended = at_rank0(nanoseconds(event.ended), earlier, later);
     Json object{{"ph", "X"},
                 {"name", event.name},
-                {"pid", rank},
+                {"pid", process_of(rank)},
                 {"tid", rows.at(event.row)},
                 {"ts", static_cast<double>(began) / kNanosecondsOfTs},
                 {"dur", static_cast<double>(ended - began) / kNanosecondsOfTs}};

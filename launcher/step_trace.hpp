@@ -12,7 +12,7 @@
 namespace slicereduce {
 
 /// What all ranks do in a number of steps, and between them, as one text in Chrome's trace event format (JSON
-/// object; Perfetto and chrome://tracing read it): a process is a rank, its rows are threads and AllReduces,
+/// object; as Perfetto reads it): a process is a rank, its rows are threads and AllReduces,
 /// times are by rank 0's clock.
 class StepTrace {
  public:

@@ -368,7 +368,7 @@ void Trainer::keep(const std::optional<std::string>& trace) {
   }
   try {
     const auto path = directory_.write_trace(trace_->first_step(), *trace);
-    report_->say(concat("trace=", path.string(), ", for ui.perfetto.dev or chrome://tracing"));
+    report_->say(concat("trace=", path.string(), ", to be opened at ui.perfetto.dev"));
   } catch (const Error& problem) {
     log_.warn(concat("no trace: ", problem.what()));
   }

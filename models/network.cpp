@@ -56,7 +56,10 @@ class Pass {
               [&](const NormStep& norm) { return normalized(norm, x); },
               [&](const TakeStep& take) { return take_channels(x, set(take.site)); },
               [&](const ScaleStep& scale) { return scaled(x, scale.site); },
-              [&](const Relu&) { return x.relu_(); },
+              [&](const Relu&) {
+                const ProfileRange range("ReLU");
+                return x.relu_();
+              },
               [&](const MaxPool& pool) { return at::max_pool2d(x, pool.kernel, pool.stride, pool.padding); },
               [&](const MeanPool&) { return x.mean({2, 3}); },
               [&](const Flatten&) { return x.flatten(1); },
@@ -88,6 +91,7 @@ class Pass {
   std::pair<at::Tensor, at::Tensor> end_block(const ResidualStep& residual, const at::Tensor& x,
                                               const at::Tensor& taken, std::optional<std::size_t> next_site) {
     const auto [branch, skip] = halves(residual, x, taken);
+    const ProfileRange range("sum and ReLU");
     auto [sum, of_next] = sum_relu_and_take(branch, skip, next_site ? set(*next_site) : nullptr);
     return {sum, next_site ? of_next : at::Tensor()};
   }
@@ -168,6 +172,7 @@ class Pass {
   }
 
   at::Tensor normalized(const NormStep& norm, const at::Tensor& x) {
+    const ProfileRange range("batch norm");
     at::Tensor& mean = statistics_.mean[norm.statistics];
     at::Tensor& variance = statistics_.variance[norm.statistics];
     const auto* placed = norm.site ? set(*norm.site).get() : nullptr;

@@ -9,8 +9,8 @@ STEPS_BEFORE = 3
 
 
 class Event:
-    def __init__(self, event: dict, rows: dict) -> None:
-        self.name, self.rank, self.row = event["name"], event["pid"], rows[event["pid"], event["tid"]]
+    def __init__(self, event: dict, rank: int, rows: dict) -> None:
+        self.name, self.rank, self.row = event["name"], rank, rows[event["pid"], event["tid"]]
         self.began, self.ended = event["ts"], event["ts"] + event["dur"]
         self.detail = event.get("args", {}).get("detail", "")
 
@@ -25,12 +25,17 @@ class Event:
 class Traces(ProgramTest):
     def trace(self, first: int) -> list[Event]:
         whole = json.loads((self.run_dir / f"trace-{first:08}.json").read_text())["traceEvents"]
+        ranks = {
+            event["pid"]: int(event["args"]["name"].split()[1])
+            for event in whole
+            if event["name"] == "process_name"
+        }
         rows = {
             (event["pid"], event["tid"]): event["args"]["name"]
             for event in whole
             if event["name"] == "thread_name"
         }
-        return [Event(event, rows) for event in whole if event["ph"] == "X"]
+        return [Event(event, ranks[event["pid"]], rows) for event in whole if event["ph"] == "X"]
 
     def test_all_ranks_steps_are_in_one_file_by_one_clock(self) -> None:
         options = ("--steps", "8", "--seed", "1", "--workers", "2", "--checkpoint-every", "5")

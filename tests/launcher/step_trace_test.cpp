@@ -78,11 +78,12 @@ TEST(StepTrace, NamesRowsInTheOrderOfTheirNumbersAndTheTrainingsFirst) {
       rows[event.at("args").at("name")] = event.at("tid");
     }
   }
-  const std::map<std::string, int> expected{{"training", 0}, {"AllReduce 2", 1}, {"AllReduce 10", 2}};
+  const std::map<std::string, int> expected{
+      {"training", 10'000}, {"AllReduce 2", 10'001}, {"AllReduce 10", 10'002}};
   EXPECT_EQ(rows, expected);
   for (const auto& event : trace.at("traceEvents")) {
     if (event.contains("args") && event.at("args").contains("detail")) {
-      EXPECT_EQ(event.at("tid"), 1);
+      EXPECT_EQ(event.at("tid"), 10'001);
       EXPECT_EQ(event.at("args").at("detail"), "bucket \"2\"");
     }
   }
