@@ -1,16 +1,21 @@
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <iomanip>
+#include <array>
+#include <cstdlib>
 #include <iostream>
-#include <nlohmann/json.hpp>
+#include <span>
+#include <utility>
 #include <variant>
 
 #include "comm/link_model.hpp"
 #include "comm/wire.hpp"
 #include "core/text.hpp"
-#include "core/units.hpp"
 #include "launcher/command_line.hpp"
 #include "launcher/commands.hpp"
+#include "launcher/mode.hpp"
+#include "launcher/plan_figures.hpp"
 #include "launcher/reduction.hpp"
 #include "launcher/step_prediction.hpp"
 #include "launcher/typical_step.hpp"
@@ -19,6 +24,9 @@
 namespace slicereduce {
 
 namespace {
+
+constexpr std::array kSweptGbit{0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0};
+constexpr std::array<std::int64_t, 6> kSweptWorldSizes{2, 4, 8, 16, 32, 64};
 
 struct PlanOptions {
   NetworkOptions network;
@@ -34,7 +42,18 @@ struct PlanOptions {
   std::string measured;
   std::string measured_dense;
   bool fixed_buckets = false;  ///< --bucket-mb was given
+  std::vector<double> compare;
+  bool sweep = false;
+  bool plot = false;
+  std::string colour = "auto";
   bool json = false;
+
+  [[nodiscard]] bool has_colour() const {
+    // https://no-color.org
+    const bool may =
+        std::getenv("NO_COLOR") == nullptr && ::isatty(STDOUT_FILENO) == 1;  // NOLINT(concurrency-mt-unsafe)
+    return colour == "always" || (colour == "auto" && may);
+  }
 
   void validate() const {
     TrainOptions{.network = network, .step = step}.validate();
@@ -49,6 +68,13 @@ struct PlanOptions {
     if (!measured_dense.empty() && measured.empty()) {
       throw Error(ErrorKind::usage, "--measured-dense needs the configuration's own times (--measured)");
     }
+    if (!compare.empty() && parse_mode(network.mode) == Mode::dense) {
+      throw Error(ErrorKind::usage,
+                  "--compare: mode dense leaves nothing out; expected another --mode, such as compact");
+    }
+    if (colour != "auto" && colour != "always" && colour != "never") {
+      throw Error(ErrorKind::usage, concat("'", colour, "': expected one of auto, always, never (--color)"));
+    }
   }
 };
 
@@ -62,79 +88,129 @@ double allreduce_ms(const PlanOptions& options, double bytes) {
   return 1e3 * allreduce_s(bytes, options.world_size, cluster_of(options));
 }
 
-/// From 2 to 1,024 workers, where compute was measured.
-std::vector<StepPrediction> predictions(const PlanOptions& options, const std::vector<LayerCost>& layers) {
-  if (options.measured.empty()) {
-    return {};
+std::int64_t number_bytes(const PlanOptions& options) {
+  return static_cast<std::int64_t>(wire_size(parse_wire_type(options.network.wire)));
+}
+
+double wire_bytes(const PlanOptions& options, const LayerCost& cost) {
+  return static_cast<double>(cost.numel * number_bytes(options));
+}
+
+/// Steps of a configuration whose compute was measured.
+class Predictor {
+ public:
+  /// `layers` must outlive it.
+  Predictor(const PlanOptions& options, const std::vector<LayerCost>& layers)
+      : layers_(layers),
+        ours_(read_step_compute(options.measured)),
+        dense_(options.measured_dense.empty() ? ours_ : read_step_compute(options.measured_dense)),
+        bucket_mb_(options.fixed_buckets ? options.step.bucket_mb : 0) {
+    const ReducerConfig config = reducer_config(options.network, options.step);
+    sending_ = {.wire = config.wire, .capacity = config.capacity()};
   }
-  const ReducerConfig config = reducer_config(options.network, options.step);
-  const Sending sending{.wire = config.wire, .capacity = config.capacity()};
-  const StepCompute ours = read_step_compute(options.measured);
-  const StepCompute dense = options.measured_dense.empty() ? ours : read_step_compute(options.measured_dense);
+
+  [[nodiscard]] std::vector<StepPrediction> steps(const Cluster& cluster,
+                                                  std::span<const std::int64_t> world_sizes) const {
+    return predict_steps(layers_, sending_, ours_, dense_, cluster, world_sizes, bucket_mb_);
+  }
+  [[nodiscard]] BreakEven worth_it(const Cluster& cluster, std::int64_t world_size) const {
+    return break_even(layers_, sending_, ours_, dense_, cluster, world_size, bucket_mb_);
+  }
+
+ private:
+  const std::vector<LayerCost>& layers_;
+  Sending sending_;
+  StepCompute ours_;
+  StepCompute dense_;
+  double bucket_mb_;
+};
+
+PlanFigures network_figures(const PlanOptions& options, std::vector<LayerCost> layers) {
+  PlanFigures figures{.arch = options.network.arch, .wire = options.network.wire};
+  figures.layers = std::move(layers);
+  figures.number_bytes = number_bytes(options);
+  figures.world_size = options.world_size;
+  figures.ranks_per_node = options.ranks_per_node;
+  figures.link_gbit = options.link_gbit;
+  figures.latency_us = options.latency_us;
+  const LayerCost total = total_cost(figures.layers);
+  const double dense_bytes = 4.0 * static_cast<double>(total.dense_numel);
+  figures.allreduce_ms = allreduce_ms(options, wire_bytes(options, total));
+  figures.dense_bf16_allreduce_ms = allreduce_ms(options, dense_bytes / 2);
+  figures.dense_fp32_allreduce_ms = allreduce_ms(options, dense_bytes);
+  return figures;
+}
+
+/// --compare
+std::vector<RatioCost> ratio_costs(PlanOptions options, const Layout& layout) {
+  std::vector<RatioCost> ratios;
+  for (const double ratio : options.compare) {
+    options.network.size.ratio = ratio;
+    options.validate();
+    const TypicalStep typical(options.network, layout);
+    const LayerCost total = total_cost(typical.costs(options.step, options.image_size));
+    ratios.push_back(
+        {.ratio = ratio, .total = total, .allreduce_ms = allreduce_ms(options, wire_bytes(options, total))});
+  }
+  return ratios;
+}
+
+/// --sweep, where compute was not measured.
+std::vector<SweepCell> sweep_allreduces(PlanOptions options, const LayerCost& total) {
+  std::vector<SweepCell> cells;
+  for (const double gbit : kSweptGbit) {
+    options.link_gbit = gbit;
+    for (const std::int64_t ranks : kSweptWorldSizes) {
+      options.world_size = static_cast<int>(ranks);
+      cells.push_back({.link_gbit = gbit,
+                       .world_size = ranks,
+                       .ours_ms = allreduce_ms(options, wire_bytes(options, total)),
+                       .ddp_ms = allreduce_ms(options, 2.0 * static_cast<double>(total.dense_numel))});
+    }
+  }
+  return cells;
+}
+
+/// The same where it was.
+std::vector<SweepCell> sweep_steps(PlanOptions options, const Predictor& predictor) {
+  std::vector<SweepCell> cells;
+  for (const double gbit : kSweptGbit) {
+    options.link_gbit = gbit;
+    for (const StepPrediction& step : predictor.steps(cluster_of(options), kSweptWorldSizes)) {
+      cells.push_back(
+          {.link_gbit = gbit, .world_size = step.world_size, .ours_ms = step.ours_ms, .ddp_ms = step.ddp_ms});
+    }
+  }
+  return cells;
+}
+
+void add_predictions(const PlanOptions& options, PlanFigures& figures) {
+  if (options.measured.empty()) {
+    if (options.sweep) {
+      figures.sweep = sweep_allreduces(options, total_cost(figures.layers));
+    }
+    return;
+  }
+  const Predictor predictor(options, figures.layers);
   std::vector<std::int64_t> world_sizes;
   for (std::int64_t ranks = 2; ranks <= 1024; ranks *= 2) {
     world_sizes.push_back(ranks);
   }
-  return predict_steps(layers, sending, ours, dense, cluster_of(options), world_sizes,
-                       options.fixed_buckets ? options.step.bucket_mb : 0);
-}
-
-nlohmann::ordered_json to_json(const LayerCost& cost, std::int64_t number_bytes) {
-  return {{"name", cost.name},
-          {"wire_bytes", cost.numel * number_bytes},
-          {"dense_bytes", cost.dense_numel * 4},
-          {"flops", cost.flops},
-          {"dense_flops", cost.dense_flops}};
-}
-
-void print_row(const std::string& name, double wire, double dense, double flops, double dense_flops) {
-  std::cout << std::left << std::setw(26) << name << std::right << std::setw(10) << format_bytes(wire)
-            << std::setw(10) << format_bytes(dense) << std::setw(8) << std::setprecision(3) << std::fixed
-            << wire / dense << std::setw(10) << format_count(flops) << std::setw(10)
-            << format_count(dense_flops) << std::setw(8) << flops / dense_flops << '\n';
-}
-
-void print_table(const PlanOptions& options, const std::vector<LayerCost>& layers,
-                 std::int64_t number_bytes) {
-  std::cout << std::left << std::setw(26) << "layer" << std::right << std::setw(10) << "wire" << std::setw(10)
-            << "dense" << std::setw(8) << "of it" << std::setw(10) << "FLOPs" << std::setw(10) << "dense"
-            << std::setw(8) << "of it" << '\n';
-  const auto row = [&](const LayerCost& cost) {
-    print_row(cost.name, static_cast<double>(cost.numel * number_bytes),
-              4.0 * static_cast<double>(cost.dense_numel), static_cast<double>(cost.flops),
-              static_cast<double>(cost.dense_flops));
-  };
-  for (const auto& layer : layers) {
-    row(layer);
+  figures.predictions = predictor.steps(cluster_of(options), world_sizes);
+  figures.sweeps_steps = options.sweep;
+  if (options.sweep) {
+    figures.sweep = sweep_steps(options, predictor);
   }
-  const LayerCost total = total_cost(layers);
-  row(total);
-  const double dense_bytes = 4.0 * static_cast<double>(total.dense_numel);
-  const auto wire_bytes = static_cast<double>(total.numel * number_bytes);
-  std::cout << "\nwire: what a worker hands to AllReduce in a step, in " << options.network.wire
-            << "; dense: every gradient in fp32. FLOPs: of one image's forward pass.\n"
-            << "AllReduce over " << options.world_size << " workers, " << options.ranks_per_node
-            << " a node, at " << std::setprecision(1) << options.link_gbit << " Gbit/s, "
-            << options.latency_us << " us: " << allreduce_ms(options, wire_bytes) << " ms; dense bf16 "
-            << allreduce_ms(options, dense_bytes / 2) << " ms; dense fp32 "
-            << allreduce_ms(options, dense_bytes) << " ms\n";
-}
-
-void print_predictions(const PlanOptions& options, const std::vector<StepPrediction>& steps) {
-  std::cout << "\nA step, predicted from measured compute and links of " << options.link_gbit << " Gbit/s:\n"
-            << std::setw(10) << "workers" << std::setw(14) << "ours, ms" << std::setw(14) << "buckets, MB"
-            << std::setw(18) << "DDP bf16, ms" << std::setw(10) << "faster" << '\n';
-  for (const auto& step : steps) {
-    std::cout << std::setw(10) << step.world_size << std::setprecision(1) << std::fixed << std::setw(14)
-              << step.ours_ms << std::setw(14) << std::setprecision(2) << step.bucket_mb << std::setw(18)
-              << std::setprecision(1) << step.ddp_ms << std::setprecision(2) << std::setw(9)
-              << step.ddp_ms / step.ours_ms << "x\n";
+  if (options.measured_dense.empty()) {
+    return;  // with DDP taken to compute as this configuration does, it would be of its bytes alone
+  }
+  for (const std::int64_t ranks : kSweptWorldSizes) {
+    figures.worth_it.push_back({.world_size = ranks, .at = predictor.worth_it(cluster_of(options), ranks)});
   }
 }
 
-ExitCode print_plan(PlanOptions options) {
-  options.validate();
-  options.step.settle_reduction(options.world_size);
+/// What is left to the network: sizes of its usual images.
+void settle_images(PlanOptions& options) {
   const Architecture architecture = make_architecture(options.network.arch, 3, 10, options.network.dropout);
   const bool small =
       architecture.image_side.has_value() || std::ranges::none_of(architecture.parts, [](const Part& part) {
@@ -147,43 +223,24 @@ ExitCode print_plan(PlanOptions options) {
   if (options.classes == 0) {
     options.classes = small ? 10 : 1000;
   }
+}
+
+ExitCode print_plan(PlanOptions options) {
+  options.validate();
+  options.step.settle_reduction(options.world_size);
+  settle_images(options);
   const Layout layout = options.network.layout(options.in_channels, options.classes);
   const TypicalStep typical(options.network, layout);
-  const auto layers = typical.costs(options.step, options.image_size);
-  const auto steps = predictions(options, layers);
-  const auto number_bytes = static_cast<std::int64_t>(wire_size(parse_wire_type(options.network.wire)));
-  const bool exact = typical.is_exact();
-  if (!options.json) {
-    print_table(options, layers, number_bytes);
-    if (!steps.empty()) {
-      print_predictions(options, steps);
-    }
-    if (!exact) {
-      std::cout
-          << "Steps differ: the sampler keeps another number of channels each time, or groups of rows are "
-             "not of one size. These figures are of k channels and the largest group.\n";
-    }
-    return ExitCode::done;
+  PlanFigures figures = network_figures(options, typical.costs(options.step, options.image_size));
+  figures.image_size = options.image_size;
+  figures.exact = typical.is_exact();
+  figures.ratios = ratio_costs(options, layout);
+  add_predictions(options, figures);
+  if (options.json) {
+    std::cout << to_json(figures).dump(2) << '\n';
+  } else {
+    print_text(figures, {.colour = options.has_colour(), .bars = options.plot}, std::cout);
   }
-  nlohmann::ordered_json json{{"arch", options.network.arch},
-                              {"image_size", options.image_size},
-                              {"exact", exact},
-                              {"layers", nlohmann::ordered_json::array()}};
-  for (const auto& layer : layers) {
-    json["layers"].push_back(to_json(layer, number_bytes));
-  }
-  json["total"] = to_json(total_cost(layers), number_bytes);
-  const double dense_bytes = json["total"]["dense_bytes"].get<double>();
-  json["total"]["allreduce_ms"] = allreduce_ms(options, json["total"]["wire_bytes"].get<double>());
-  json["total"]["dense_bf16_allreduce_ms"] = allreduce_ms(options, dense_bytes / 2);
-  json["total"]["dense_fp32_allreduce_ms"] = allreduce_ms(options, dense_bytes);
-  for (const auto& step : steps) {
-    json["predictions"].push_back({{"world_size", step.world_size},
-                                   {"step_ms", step.ours_ms},
-                                   {"bucket_mb", step.bucket_mb},
-                                   {"ddp_bf16_step_ms", step.ddp_ms}});
-  }
-  std::cout << json.dump(2) << '\n';
   return ExitCode::done;
 }
 
@@ -212,6 +269,14 @@ void add_plan_command(CLI::App& program, Action& action) {
   command->add_option(
       "--measured-dense", o->measured_dense,
       "The same of the dense network, for DDP; without it DDP gets this configuration's times");
+  command
+      ->add_option("--compare", o->compare, "The same with other sample ratios, a line each: 0.5,0.33,0.25")
+      ->delimiter(',');
+  command->add_flag("--sweep", o->sweep,
+                    "How much faster than DDP with its bf16 hook, by bandwidth and number of workers: the "
+                    "AllReduce, or with --measured the step");
+  command->add_flag("--plot", o->plot, "With a bar for each layer: its bytes, and those that are sent");
+  command->add_option("--color", o->colour, "auto: on a terminal, unless NO_COLOR is set; always; never");
   command->add_flag("--json", o->json, "One JSON object");
   command->callback([command, o, &action] {
     o->fixed_buckets = command->get_option("--bucket-mb")->count() > 0;

@@ -139,4 +139,28 @@ std::vector<StepPrediction> predict_steps(std::span<const LayerCost> layers, con
   return predictions;
 }
 
+BreakEven break_even(std::span<const LayerCost> layers, const Sending& sending, const StepCompute& ours,
+                     const StepCompute& dense, Cluster cluster, std::int64_t world_size, double bucket_mb) {
+  const auto is_faster = [&](double gbit) {
+    cluster.link.bytes_per_s = gbit * 1e9 / 8;
+    const StepPrediction step =
+        predict_steps(layers, sending, ours, dense, cluster, {&world_size, 1}, bucket_mb).front();
+    return step.ours_ms < step.ddp_ms;
+  };
+  double faster = 1e-3;
+  double slower = 1e4;
+  if (!is_faster(faster)) {
+    return {.kind = BreakEven::Kind::never};
+  }
+  if (is_faster(slower)) {
+    return {.kind = BreakEven::Kind::always};
+  }
+  constexpr double kCloseEnough = 1.01;
+  while (slower / faster > kCloseEnough) {
+    const double middle = std::sqrt(slower * faster);
+    (is_faster(middle) ? faster : slower) = middle;
+  }
+  return {.kind = BreakEven::Kind::below, .gbit = faster};
+}
+
 }  // namespace slicereduce

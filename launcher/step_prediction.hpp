@@ -67,4 +67,17 @@ struct StepPrediction {
                                                         std::span<const std::int64_t> world_sizes,
                                                         double bucket_mb = 0);
 
+/// On which links a step is faster than DDP's with its bf16 hook.
+struct BreakEven {
+  enum class Kind { below, always, never };
+  Kind kind = Kind::never;
+  double gbit = 0;  ///< Gbit/s of a node's link; with `below`
+};
+
+/// From 1 Mbit/s to 10 Tbit/s, to 1 %. What is saved counts for less the faster the link: there is one such
+/// bandwidth, if any. `cluster` tells the rest.
+[[nodiscard]] BreakEven break_even(std::span<const LayerCost> layers, const Sending& sending,
+                                   const StepCompute& ours, const StepCompute& dense, Cluster cluster,
+                                   std::int64_t world_size, double bucket_mb = 0);
+
 }  // namespace slicereduce

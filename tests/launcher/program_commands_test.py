@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import unittest
 
@@ -53,6 +54,58 @@ class Commands(ProgramTest):
         self.assertEqual(result.returncode, 0)
         self.assertIn("layer4.1.conv2", result.stdout)
         self.assertIn("total", result.stdout)
+        self.assertNotIn("\x1b", result.stdout)
+        self.assertNotIn("█", result.stdout)
+
+    def test_plan_draws_bars_as_long_as_bytes(self) -> None:
+        options = ("--arch", "resnet18", "--mode", "compact", "--reduce", "slices", "--wire", "bf16")
+        result = run([PROGRAM, "plan", *options, "--plot", "--color", "always"])
+        self.assertEqual(result.returncode, 0, result.stderr)
+        (largest,) = [line for line in result.stdout.splitlines() if line.startswith("layer4.1.conv2 ")]
+        self.assertTrue(largest.endswith("██████░░░░░░░░░░░░░░░░░░"), largest)  # a quarter of it
+        self.assertIn("\x1b[32m", largest)
+        self.assertLessEqual(
+            max(len(re.sub(r"\x1b\[\d+m", "", line)) for line in result.stdout.splitlines()), 130
+        )
+
+    def test_plan_compares_ratios(self) -> None:
+        options = ("plan", "--arch", "resnet50", "--mode", "compact", "--wire", "bf16", "--json")
+        ratios = json.loads(run([PROGRAM, *options, "--compare", "0.5,0.25"]).stdout)["ratios"]
+        for ratio in ratios:
+            alone = run([PROGRAM, *options, "--sample-ratio", str(ratio["sample_ratio"])])
+            total = json.loads(alone.stdout)["total"]
+            for name in ("wire_bytes", "dense_bytes", "flops", "dense_flops", "allreduce_ms"):
+                self.assertEqual(ratio[name], total[name])
+        self.assertEqual([ratio["sample_ratio"] for ratio in ratios], [0.5, 0.25])
+        self.refused("plan", "--mode", "compact", "--compare", "0.5,7", says="--sample-ratio")
+        self.refused("plan", "--compare", "0.5", says="--compare")
+
+    def test_plan_sweeps_links(self) -> None:
+        options = ("plan", "--arch", "resnet50", "--mode", "compact", "--wire", "bf16", "--json")
+        sweep = json.loads(run([PROGRAM, *options, "--sweep"]).stdout)["sweep"]
+        for cell in (sweep[0], sweep[20], sweep[-1]):
+            where = ("--link-gbit", str(cell["link_gbit"]), "--world-size", str(cell["world_size"]))
+            total = json.loads(run([PROGRAM, *options, *where]).stdout)["total"]
+            self.assertEqual(cell["allreduce_ms"], total["allreduce_ms"])
+            self.assertEqual(cell["ddp_bf16_allreduce_ms"], total["dense_bf16_allreduce_ms"])
+
+    def test_plan_says_where_it_begins_to_pay(self) -> None:
+        compute = {"forward_ms": 100, "backward_ms": 200, "optimizer_ms": 5}
+        (self.folder / "dense.json").write_text(json.dumps(compute))
+        (self.folder / "ours.json").write_text(json.dumps(compute | {"optimizer_ms": 25}))
+        measured = ("--measured", str(self.folder / "ours.json"))
+        measured += ("--measured-dense", str(self.folder / "dense.json"))
+        options = ("plan", "--arch", "resnet50", "--wire", "bf16", *measured, "--sweep")
+        told = json.loads(run([PROGRAM, *options, "--json"]).stdout)
+        (pays,) = [entry for entry in told["break_even"] if entry["world_size"] == 8]
+        self.assertEqual(pays["faster"], "below")
+        for cell in told["sweep"]:
+            if cell["world_size"] == 8:
+                faster = cell["step_ms"] < cell["ddp_bf16_step_ms"]
+                self.assertEqual(faster, cell["link_gbit"] < pays["below_gbit"], cell)
+        self.assertRegex(
+            run([PROGRAM, *options]).stdout, r"With 8 workers a step is faster .* below [\d.]+ [GM]bit/s"
+        )
 
     def test_eval_and_inspect_agree_with_the_run(self) -> None:
         summary = self.train("--steps", "20")

@@ -141,5 +141,34 @@ TEST(ReadStepCompute, SaysWhatIsMissing) {
   expect_error_from([&] { (void)read_step_compute(path); }, ErrorKind::input, "backward_ms");
 }
 
+/// Of one large layer, of which a step sends a quarter.
+const std::vector<LayerCost> kLarge{{.name = "layer",
+                                     .numel = 1'000'000,
+                                     .kept_numel = 1'000'000,
+                                     .dense_numel = 4'000'000,
+                                     .flops = 10,
+                                     .dense_flops = 10}};
+const Sending kLargeSending{.wire = WireType::bf16, .capacity = {}};
+
+TEST(BreakEven, IsWhereBothStepsTakeEquallyLong) {
+  const StepCompute dense{.before_s = 0.1, .backward_s = 0.1, .after_s = 0.01};
+  StepCompute ours = dense;
+  ours.after_s += 0.02;  // what it costs to save bytes
+  const Cluster cluster{.link = {.bytes_per_s = 1, .latency_s = 0}};
+  const BreakEven at = break_even(kLarge, kLargeSending, ours, dense, cluster, 2);
+  ASSERT_EQ(at.kind, BreakEven::Kind::below);
+  // All goes out after backward: 2 and 8 MB in a ring of two, which takes as long as their bytes.
+  EXPECT_NEAR(at.gbit, (8e6 - 2e6) * 8 / 0.02 / 1e9, 0.02 * at.gbit);
+}
+
+TEST(BreakEven, IsNowhereWhereAStepIsAlwaysOrNeverFaster) {
+  const StepCompute dense{.before_s = 0.1, .backward_s = 0.1, .after_s = 0.01};
+  StepCompute ours = dense;
+  ours.before_s = 0.05;
+  EXPECT_EQ(break_even(kLarge, kLargeSending, ours, dense, {}, 4).kind, BreakEven::Kind::always);
+  ours.before_s = 1e6;
+  EXPECT_EQ(break_even(kLarge, kLargeSending, ours, dense, {}, 4).kind, BreakEven::Kind::never);
+}
+
 }  // namespace
 }  // namespace slicereduce
