@@ -176,6 +176,16 @@ std::shared_ptr<const c10::Event> NcclCommunicator::enqueue_allreduce(WireBuffer
 
 bool has_nccl() noexcept { return true; }
 
+std::string nccl_version() {
+  int version = 0;
+  if (ncclGetVersion(&version) != ncclSuccess) {
+    return "unknown";
+  }
+  constexpr int kMajor = 10'000;
+  constexpr int kMinor = 100;
+  return concat(version / kMajor, '.', version % kMajor / kMinor, '.', version % kMinor);
+}
+
 void prefer_reproducible_nccl() {
   prefer("NCCL_ALGO", "Ring");
   prefer("NCCL_PROTO", "Simple");

@@ -9,6 +9,8 @@ namespace slicereduce {
 
 /// Whether this build has NCCL.
 [[nodiscard]] bool has_nccl() noexcept;
+/// "2.28.9", of the library that is loaded; empty in a build without NCCL.
+[[nodiscard]] std::string nccl_version();
 
 struct NcclConfig {
   c10::Device device;

@@ -6,6 +6,8 @@ namespace slicereduce {
 
 bool has_nccl() noexcept { return false; }
 
+std::string nccl_version() { return ""; }
+
 void prefer_reproducible_nccl() {}
 
 std::unique_ptr<Communicator> make_nccl_communicator(Communicator& /*control*/,

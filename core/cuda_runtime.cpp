@@ -75,6 +75,12 @@ std::unique_ptr<StreamMarks> make_cuda_stream_marks(c10::Device device, std::siz
   return std::make_unique<CudaMarks>(device, count);
 }
 
+std::string cuda_version() {
+  int version = 0;
+  check(cudaRuntimeGetVersion(&version), "cudaRuntimeGetVersion");
+  return concat(version / 1000, '.', version % 1000 / 10);
+}
+
 void push_nvtx_range(const char* name) { nvtxRangePushA(name); }
 
 void pop_nvtx_range() { nvtxRangePop(); }

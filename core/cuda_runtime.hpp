@@ -17,6 +17,9 @@ namespace slicereduce {
 /// "0000:3B:00.0"; empty in a build without CUDA, or where the driver does not tell.
 [[nodiscard]] std::string cuda_pci_address(c10::Device device);
 
+/// "13.0", of the runtime that is loaded; empty in a build without CUDA.
+[[nodiscard]] std::string cuda_version();
+
 /// Of this thread, one inside the other. Nothing in a build without CUDA.
 void push_nvtx_range(const char* name);
 void pop_nvtx_range();

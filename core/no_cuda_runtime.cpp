@@ -7,6 +7,8 @@ std::unique_ptr<StreamMarks> make_cuda_stream_marks(c10::Device /*device*/, std:
   return nullptr;
 }
 
+std::string cuda_version() { return ""; }
+
 void push_nvtx_range(const char* /*name*/) {}
 
 void pop_nvtx_range() {}

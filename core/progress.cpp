@@ -78,8 +78,10 @@ std::string progress_line(const ProgressState& state, std::optional<double> rema
   show(concat("  loss ", fixed(state.loss, 4)));
   show(concat("  ETA ", remaining_s ? format_duration(*remaining_s) : "?"));
   const bool has_bar = room.take(1 + kShortestBar);
+  show(state.top1 ? concat("  top-1 ", fixed(*state.top1, 1), '%') : "");
   show(concat("  ", format_count(state.images_per_s), " images/s"));
-  show(concat("  wire ", format_bytes(state.wire_bytes)));
+  show(concat("  wire ", format_bytes(state.wire_bytes_per_s), "/s"));
+  show(concat("  exposed ", fixed(100 * state.exposed, 0), '%'));
   const int bar_width = std::min(kShortestBar + room.left(), kLongestBar);
   return concat(percent, has_bar ? concat(' ', bar(fraction, bar_width)) : "", text)
       .substr(0, static_cast<std::size_t>(std::max(width, 0)));

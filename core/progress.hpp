@@ -12,12 +12,14 @@ struct ProgressState {
   std::int64_t step = 0;  ///< steps done, also those before a resume
   std::int64_t total_steps = 0;
   double loss = 0;
-  double images_per_s = 0;  ///< of all ranks
-  double wire_bytes = 0;    ///< handed to AllReduce so far
+  double images_per_s = 0;      ///< of all ranks
+  double wire_bytes_per_s = 0;  ///< handed to AllReduce by a rank
+  double exposed = 0;           ///< share of the time in which there was nothing to do but wait for it
+  std::optional<double> top1 = std::nullopt;  ///< percent, of the last evaluation
 };
 
-/// One line of printable ASCII, at most `width` characters: a bar, then as many of step, loss, images/s,
-/// wire and ETA as fit, in the order of their worth. `remaining_s` empty: no ETA yet.
+/// One line of printable ASCII, at most `width` characters: a bar, then as many of step, loss, ETA, top-1,
+/// images/s, wire and exposed as fit, in the order of their worth. `remaining_s` empty: no ETA yet.
 [[nodiscard]] std::string progress_line(const ProgressState& state, std::optional<double> remaining_s,
                                         int width);
 

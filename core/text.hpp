@@ -1,5 +1,6 @@
 #pragma once
 
+#include <span>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -16,5 +17,9 @@ template <typename... Parts>
 
 /// A name from an untrusted file, fit for a terminal: short, and without control characters.
 [[nodiscard]] std::string printable(std::string_view text);
+
+/// The one of `names` that may be meant by a misspelt `word`: that needs the fewest letters inserted, left
+/// out or replaced, or neighbours swapped, a third of the word's at most. Empty where there is none.
+[[nodiscard]] std::string nearest(std::string_view word, std::span<const std::string> names);
 
 }  // namespace slicereduce

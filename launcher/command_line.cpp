@@ -38,9 +38,10 @@ void add_network_options(CLI::App& app, NetworkOptions& o) {
   app.add_option("--slice-output-ratio", o.slice_output_ratio,
                  "In mode feedback, share of a layer's output channels that a step sends: 1, 1/2, 1/3, ...")
       ->group(kGroup);
-  app.add_option("--sampler", o.sampler,
-                 "topk|gumbel|anneal|proportional|bernoulli|uniform|uniform_replaced|adaptive|narrow|aged|"
-                 "cyclic; auto: topk, or aged in mode feedback")
+  app.add_option(
+         "--sampler", o.sampler,
+         "topk, gumbel, anneal, proportional, bernoulli, uniform, uniform_replaced, adaptive, narrow, aged, "
+         "cyclic; auto: topk, or aged in mode feedback")
       ->group(kGroup);
   app.add_option(
          "--approximate", o.approximate,

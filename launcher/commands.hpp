@@ -30,6 +30,7 @@ void add_bench_command(CLI::App& program, Action& action);
 void add_inspect_command(CLI::App& program, Action& action);
 void add_export_command(CLI::App& program, Action& action);
 void add_pack_command(CLI::App& program, Action& action);
+void add_completion_command(CLI::App& program, Action& action);
 
 /// Runs `work` between MPI's start and end. An error that all ranks share is printed by rank 0, and all end
 /// in order; an error of one rank ends the others too. Returns the exit code.

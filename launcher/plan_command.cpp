@@ -4,8 +4,13 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <iostream>
+#include <map>
+#include <nlohmann/json.hpp>
 #include <span>
+#include <sstream>
 #include <utility>
 #include <variant>
 
@@ -17,6 +22,7 @@
 #include "launcher/mode.hpp"
 #include "launcher/plan_figures.hpp"
 #include "launcher/reduction.hpp"
+#include "launcher/resolved_options.hpp"
 #include "launcher/step_prediction.hpp"
 #include "launcher/typical_step.hpp"
 #include "models/cost.hpp"
@@ -46,6 +52,7 @@ struct PlanOptions {
   bool sweep = false;
   bool plot = false;
   std::string colour = "auto";
+  std::string run;
   bool json = false;
 
   [[nodiscard]] bool has_colour() const {
@@ -209,6 +216,51 @@ void add_predictions(const PlanOptions& options, PlanFigures& figures) {
   }
 }
 
+std::string text_of(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  std::ostringstream text;
+  text << file.rdbuf();
+  if (!file) {
+    throw Error(ErrorKind::input,
+                concat("cannot read ", path.string(), ": expected the folder of a run (--run)"));
+  }
+  return text.str();
+}
+
+/// "0:compact,80:feedback" -> "feedback"
+std::string last_of_schedule(const std::string& schedule) { return schedule.substr(schedule.rfind(':') + 1); }
+
+/// What a run in `folder` was told, and what it has found: for options that `command` was not given.
+std::map<std::string, std::string> options_of_run(const std::filesystem::path& folder) {
+  auto options = options_of_config(text_of(folder / "config.toml"), "train");
+  for (const auto& [schedule, option] :
+       {std::pair("--mode-schedule", "--mode"), std::pair("--ratio-schedule", "--sample-ratio")}) {
+    if (const auto found = options.find(schedule); found != options.end()) {
+      options[option] = last_of_schedule(found->second);
+    }
+  }
+  if (std::filesystem::exists(folder / "summary.json")) {
+    const auto summary = nlohmann::json::parse(text_of(folder / "summary.json"), nullptr, false);
+    for (const auto& [key, option] :
+         {std::pair("image_size", "--image-size"), std::pair("in_channels", "--in-channels"),
+          std::pair("num_classes", "--classes"), std::pair("world_size", "--world-size")}) {
+      if (summary.is_object() && summary.contains(key)) {
+        options[option] = summary.at(key).dump();
+      }
+    }
+  }
+  return options;
+}
+
+void take_from_run(CLI::App& command, const std::filesystem::path& folder) {
+  auto options = options_of_run(folder);
+  std::erase_if(options, [&](const auto& value) {
+    const CLI::Option* option = command.get_option_no_throw(value.first);
+    return option == nullptr || option->count() > 0;
+  });
+  set_options(command, options);
+}
+
 /// What is left to the network: sizes of its usual images.
 void settle_images(PlanOptions& options) {
   const Architecture architecture = make_architecture(options.network.arch, 3, 10, options.network.dropout);
@@ -277,9 +329,15 @@ void add_plan_command(CLI::App& program, Action& action) {
                     "AllReduce, or with --measured the step");
   command->add_flag("--plot", o->plot, "With a bar for each layer: its bytes, and those that are sent");
   command->add_option("--color", o->colour, "auto: on a terminal, unless NO_COLOR is set; always; never");
+  command->add_option("--run", o->run,
+                      "Folder of a run, for its options where they are not given here; with its summary.json "
+                      "also its images and workers");
   command->add_flag("--json", o->json, "One JSON object");
   command->callback([command, o, &action] {
     o->fixed_buckets = command->get_option("--bucket-mb")->count() > 0;
+    if (!o->run.empty()) {
+      take_from_run(*command, o->run);
+    }
     action = [o](Arguments) { return print_plan(*o); };
   });
 }

@@ -37,6 +37,12 @@ double RunReport::Interval::seconds() const {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
 }
 
+double RunReport::Interval::mean_step_ms() const {
+  return (data_ms + plan_ms + times.gather_ms + times.forward_ms + times.backward_ms + times.exposed_comm_ms +
+          times.optimizer_ms) /
+         static_cast<double>(steps);
+}
+
 double RunReport::Interval::mean_loss() const { return loss / static_cast<double>(steps - skipped); }
 
 RunReport::RunReport(const RunDirectory& directory, Log log, std::int64_t steps_done,
@@ -73,15 +79,23 @@ void RunReport::step(const StepRecord& record) {
   interval_.times.exposed_comm_ms += times.exposed_comm_ms;
   interval_.times.comm_ms += times.comm_ms;
   interval_.times.optimizer_ms += times.optimizer_ms;
-  wire_bytes_ += static_cast<double>(record.result.wire_bytes);
-  progress_.update({.step = record.step,
-                    .total_steps = total_steps_,
-                    .loss = interval_.mean_loss(),
-                    .images_per_s = static_cast<double>(interval_.images) / interval_.seconds(),
-                    .wire_bytes = wire_bytes_});
+  interval_.wire_bytes += static_cast<double>(record.result.wire_bytes);
+  progress_.update(progress());
   if (record.step % log_every_ == 0 || record.step == total_steps_) {
     finish_interval();
   }
+}
+
+ProgressState RunReport::progress() const {
+  const double seconds = interval_.seconds();
+  const auto steps = static_cast<double>(interval_.steps);
+  return {.step = interval_.last.step,
+          .total_steps = total_steps_,
+          .loss = interval_.mean_loss(),
+          .images_per_s = static_cast<double>(interval_.images) / seconds,
+          .wire_bytes_per_s = interval_.wire_bytes / seconds,
+          .exposed = interval_.times.exposed_comm_ms / steps / interval_.mean_step_ms(),
+          .top1 = top1_};
 }
 
 void RunReport::finish_interval() {
@@ -93,9 +107,7 @@ void RunReport::finish_interval() {
   const double images_per_s = static_cast<double>(interval_.images) / interval_.seconds();
   const double loss = interval_.mean_loss();
   const StepTimes& sum = interval_.times;
-  const double step_ms = (interval_.data_ms + interval_.plan_ms + sum.gather_ms + sum.forward_ms +
-                          sum.backward_ms + sum.exposed_comm_ms + sum.optimizer_ms) /
-                         steps;
+  const double step_ms = interval_.mean_step_ms();
   write({{"step", record.step},
          {"epoch", record.epoch},
          {"loss", loss},
@@ -136,7 +148,10 @@ void RunReport::write(const nlohmann::ordered_json& line) {
 }
 
 void RunReport::evaluation(std::int64_t step, std::int64_t epoch, const std::string& network,
-                           const Accuracy& accuracy, double train_s) {
+                           const Accuracy& accuracy, double train_s, bool is_result) {
+  if (is_result || !top1_) {
+    top1_ = accuracy.top1;
+  }
   write({{"step", step},
          {"epoch", epoch},
          {"network", network},

@@ -40,9 +40,9 @@ class RunReport {
 
   /// After every step.
   void step(const StepRecord& record);
-  /// `network` is "sampled" or "dense". Percentages.
+  /// `network` is "sampled" or "dense"; `is_result`: the one that --eval-network auto chooses. Percentages.
   void evaluation(std::int64_t step, std::int64_t epoch, const std::string& network, const Accuracy& accuracy,
-                  double train_s);
+                  double train_s, bool is_result = true);
   /// Logs the steps since the last logged one, if there are any: before something that is no step.
   void finish_interval();
   /// A line that the bar must not run into.
@@ -57,14 +57,18 @@ class RunReport {
     double loss = 0;  ///< the sum of the others'
     double data_ms = 0;
     double plan_ms = 0;
+    double wire_bytes = 0;
     StepTimes times;
     StepRecord last;
     std::chrono::steady_clock::time_point began = std::chrono::steady_clock::now();
     [[nodiscard]] double seconds() const;
+    /// Of one step: the sum of the parts that follow each other.
+    [[nodiscard]] double mean_step_ms() const;
     /// Not a number where all were skipped.
     [[nodiscard]] double mean_loss() const;
   };
 
+  [[nodiscard]] ProgressState progress() const;
   void write(const nlohmann::ordered_json& line);
 
   Log log_;
@@ -75,7 +79,7 @@ class RunReport {
   std::int64_t log_every_;
   std::int64_t dense_bytes_;
   std::function<double()> flops_of_image_;
-  double wire_bytes_ = 0;
+  std::optional<double> top1_;  ///< of the last evaluation of the run's result, or else of any
   Interval interval_;
 };
 

@@ -1,11 +1,9 @@
 #include "launcher/run_summary.hpp"
 
-#include <torch/version.h>
-
 #include "comm/wire.hpp"
 #include "core/device.hpp"
 #include "core/digest.hpp"
-#include "launcher/version.hpp"
+#include "launcher/versions.hpp"
 #include "models/cost.hpp"
 
 namespace slicereduce {
@@ -45,6 +43,9 @@ nlohmann::ordered_json run_summary(const TrainOptions& options, int world_size, 
           {"bytes_saved_fraction", 1 - static_cast<double>(wire_bytes) / static_cast<double>(dense_bytes)},
           {"flops_per_step", per_step(cost.flops)},
           {"dense_flops_per_step", per_step(cost.dense_flops)},
+          {"image_size", image_size},
+          {"in_channels", state.network.layout().architecture.in_channels},
+          {"num_classes", state.network.layout().architecture.num_classes},
           {"weights_digest", to_hex(state.network.weights_digest())},
           {"bad_images", outcome.bad_images},
           {"wall_s", outcome.wall_s},
@@ -52,7 +53,7 @@ nlohmann::ordered_json run_summary(const TrainOptions& options, int world_size, 
           {"peak_memory_bytes", peak_memory_bytes()},
           {"peak_device_memory_bytes", peak_device_memory_bytes(state.network.device())},
           {"run_dir", options.run_dir},
-          {"versions", {{"slicereduce", kVersion}, {"libtorch", TORCH_VERSION}}}};
+          {"versions", versions()}};
 }
 
 }  // namespace slicereduce

@@ -325,7 +325,8 @@ bool Trainer::evaluate_networks() {
   return evaluation_->run(
       epoch, request_.stop_requested, [&](const std::string& network, const Accuracy& accuracy) {
         if (leads()) {
-          report_->evaluation(state_->steps_done, epoch, network, accuracy, train_seconds_);
+          const bool is_result = (network == "sampled") == evaluation_->result_is_sampled();
+          report_->evaluation(state_->steps_done, epoch, network, accuracy, train_seconds_, is_result);
         }
       });
 }

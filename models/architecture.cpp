@@ -293,8 +293,11 @@ Architecture make_architecture(const std::string& name, std::int64_t in_channels
     for (const auto& option : architecture_names()) {
       known += (known.empty() ? "" : ", ") + option;
     }
-    throw Error(ErrorKind::usage, concat("unknown architecture '", name, "': expected one of ", known,
-                                         ", or another wrn-DEPTH-WIDTH or mlp-LAYERSxWIDTH (--arch)"));
+    const std::string near = nearest(name, architecture_names());
+    throw Error(
+        ErrorKind::usage,
+        concat("unknown architecture '", name, "': ", near.empty() ? "" : concat("did you mean ", near, "? "),
+               "Expected one of ", known, ", or another wrn-DEPTH-WIDTH or mlp-LAYERSxWIDTH (--arch)"));
   }
   if (dropout > 0 && !drops(architecture.parts)) {
     throw Error(ErrorKind::usage, concat("dropout = ", dropout, ": ", name, " has none (--dropout)"));

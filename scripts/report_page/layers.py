@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -84,8 +83,6 @@ def scheduled(run: Run) -> list[str]:
 
 
 def ask(run: Run, asked: Asked) -> dict:
-    """`plan` reads its own section of a file of options; those that it does not have, it passes over."""
-    options = (run.folder / "config.toml").read_text(encoding="utf-8")
     images = asked.images
     facts = {
         "--in-channels": images.in_channels,
@@ -93,11 +90,8 @@ def ask(run: Run, asked: Asked) -> dict:
         "--classes": images.classes,
         "--world-size": asked.world_size,
     }
-    with tempfile.TemporaryDirectory(prefix="slicereduce-report.") as folder:
-        file = Path(folder, "plan.toml")
-        file.write_text(options.replace("[train]", "[plan]", 1), encoding="utf-8")
-        words = [str(word) for fact in facts.items() for word in fact]
-        return output_of("plan", "--config", file, *scheduled(run), *words, "--json")
+    words = [str(word) for fact in facts.items() for word in fact]
+    return output_of("plan", "--run", run.folder, *scheduled(run), *words, "--json")
 
 
 def newest_checkpoint(run: Run) -> Path | None:

@@ -15,23 +15,32 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr ProgressState kHalfWay{
-    .step = 450, .total_steps = 1000, .loss = 2.34567, .images_per_s = 1234, .wire_bytes = 1.5e9};
+constexpr ProgressState kHalfWay{.step = 450,
+                                 .total_steps = 1000,
+                                 .loss = 2.34567,
+                                 .images_per_s = 1234,
+                                 .wire_bytes_per_s = 5.4e6,
+                                 .exposed = 0.124,
+                                 .top1 = 67.06};
 
 TEST(ProgressLine, HasEverythingWhereThereIsRoom) {
   EXPECT_EQ(progress_line(kHalfWay, 65, 120),
-            " 45% [==================>                     ]  450/1000  loss 2.3457  ETA 1:05  1.2 k "
-            "images/s  wire 1.5 GB");
+            " 45% [==========>            ]  450/1000  loss 2.3457  ETA 1:05  top-1 67.1%  1.2 k images/s  "
+            "wire 5.4 MB/s  exposed 12%");
 }
 
-TEST(ProgressLine, HasEverythingInEightyColumns) {
-  EXPECT_EQ(progress_line(kHalfWay, 65, 79),
-            " 45% [====>     ]  450/1000  loss 2.3457  ETA 1:05  1.2 k images/s  wire 1.5 GB");
+TEST(ProgressLine, HasNoAccuracyBeforeAnEvaluation) {
+  ProgressState first = kHalfWay;
+  first.top1.reset();
+  EXPECT_EQ(progress_line(first, 65, 79),
+            " 45% [===>    ]  450/1000  loss 2.3457  ETA 1:05  1.2 k images/s  wire 5.4 MB/s");
 }
 
 TEST(ProgressLine, GivesUpTheLeastImportantFirst) {
+  EXPECT_EQ(progress_line(kHalfWay, 65, 79),
+            " 45% [====>     ]  450/1000  loss 2.3457  ETA 1:05  top-1 67.1%  1.2 k images/s");
   EXPECT_EQ(progress_line(kHalfWay, 65, 65),
-            " 45% [====>    ]  450/1000  loss 2.3457  ETA 1:05  1.2 k images/s");
+            " 45% [=====>      ]  450/1000  loss 2.3457  ETA 1:05  top-1 67.1%");
   EXPECT_EQ(progress_line(kHalfWay, 65, 50), " 45% [====>     ]  450/1000  loss 2.3457  ETA 1:05");
   EXPECT_EQ(progress_line(kHalfWay, 65, 40), " 45%  450/1000  loss 2.3457  ETA 1:05");
   EXPECT_EQ(progress_line(kHalfWay, 65, 30), " 45%  450/1000  loss 2.3457");
@@ -45,10 +54,9 @@ TEST(ProgressLine, NeverExceedsTheWidth) {
 }
 
 TEST(ProgressLine, StandsOddNumbers) {
-  const ProgressState odd{
-      .step = 7, .total_steps = 0, .loss = std::nan(""), .images_per_s = INFINITY, .wire_bytes = 0};
+  const ProgressState odd{.step = 7, .total_steps = 0, .loss = std::nan(""), .images_per_s = INFINITY};
   EXPECT_EQ(progress_line(odd, std::nullopt, 56), "  0% [>              ]  7/0  loss nan  ETA ?  ? images/s");
-  const ProgressState done{.step = 10, .total_steps = 10, .loss = 0, .images_per_s = 0, .wire_bytes = 0};
+  const ProgressState done{.step = 10, .total_steps = 10, .loss = 0, .images_per_s = 0};
   EXPECT_EQ(progress_line(done, 0, 51), "100% [==============]  10/10  loss 0.0000  ETA 0:00");
 }
 
@@ -92,7 +100,7 @@ class Terminal {
 };
 
 ProgressState at_step(std::int64_t step) {
-  return {.step = step, .total_steps = 100, .loss = 1, .images_per_s = 1, .wire_bytes = 0};
+  return {.step = step, .total_steps = 100, .loss = 1, .images_per_s = 1};
 }
 
 TEST(Progress, DrawsTenTimesASecondAndTheLastStep) {

@@ -33,6 +33,7 @@ COMMANDS = [
     "pack",
     "inspect",
     "export",
+    "completion",
 ]
 
 

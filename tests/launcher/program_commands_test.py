@@ -107,6 +107,47 @@ class Commands(ProgramTest):
             run([PROGRAM, *options]).stdout, r"With 8 workers a step is faster .* below [\d.]+ [GM]bit/s"
         )
 
+    def test_plan_takes_the_options_of_a_run(self) -> None:
+        options = ("--steps", "2", "--sample-ratio", "0.3", "--wire", "bf16", "--reduce", "slices")
+        summary = self.train(*options, ranks=1)
+        told = json.loads(run([PROGRAM, "plan", "--run", str(self.run_dir), "--json"]).stdout)
+        self.assertEqual(told["arch"], "resnet20")
+        self.assertEqual(told["total"]["wire_bytes"], summary["wire_bytes_per_step"])
+        self.assertEqual(told["total"]["dense_bytes"], summary["dense_bytes_per_step"])
+        images = 16  # one worker's
+        self.assertEqual(3 * images * told["total"]["flops"], summary["flops_per_step"])
+        other = ("plan", "--run", str(self.run_dir), "--wire", "fp32", "--json")
+        doubled = json.loads(run([PROGRAM, *other]).stdout)["total"]["wire_bytes"]
+        self.assertEqual(doubled, 2 * told["total"]["wire_bytes"])
+        result = run([PROGRAM, "plan", "--run", str(self.folder)])
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("config.toml: expected the folder of a run (--run)", result.stderr)
+
+    def test_versions_are_of_all_that_a_result_depends_on(self) -> None:
+        result = run([PROGRAM, "--version"])
+        self.assertEqual(result.returncode, 0)
+        self.assertRegex(
+            result.stdout, r"^slicereduce \d+\.\d+\.\d+\nCUDA +\S.*\nLibTorch +\d.*\nMPI +\S.*\nNCCL +\S.*\n$"
+        )
+
+    def test_help_fits_a_terminal_and_has_examples(self) -> None:
+        for command in ("train", "eval", "plan", "bench", "bench step", "inspect", "export", "pack"):
+            lines = run([PROGRAM, *command.split(), "--help"]).stdout.splitlines()
+            self.assertLessEqual(max(map(len, lines)), 120, command)
+            (begin,) = [number for number, line in enumerate(lines) if line == "Examples:"]
+            shown = [line for line in lines[begin + 1 :] if line.strip()]
+            self.assertTrue(shown)
+            self.assertTrue(all(f"slicereduce {command.split()[0]}" in line for line in shown), command)
+
+    def test_completion_is_of_what_there_is(self) -> None:
+        script = f"""source <({PROGRAM} completion)
+            try() {{ COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _slicereduce; echo "${{COMPREPLY[*]}}"; }}
+            try slicereduce tr; try slicereduce train --sample-r; try slicereduce train --lr 0.1 --mome
+            try slicereduce bench s; try slicereduce bench step --js; try slicereduce nothing --x"""
+        result = run(["bash", "-c", script])
+        expected = ["train", "--sample-ratio", "--momentum", "step", "--json", ""]
+        self.assertEqual(result.stdout.splitlines()[:5], expected[:5], result.stderr)
+
     def test_eval_and_inspect_agree_with_the_run(self) -> None:
         summary = self.train("--steps", "20")
         checkpoint = str(self.run_dir / "checkpoints" / "step-00000020.ckpt")

@@ -53,6 +53,21 @@ class BadInput(ProgramTest):
     def test_architecture(self) -> None:
         self.refused(*self.options("--arch", "resnet9"), says="resnet152")
 
+    def test_what_is_misspelt(self) -> None:
+        self.refused("train", "--sampl-ratio", "0.5", says="did you mean --sample-ratio?")
+        self.refused("train", "--sampl-ratio=0.5", says="did you mean --sample-ratio?")
+        self.refused(
+            "bench", "step", "--batchsize", "8", says="of slicereduce bench step: did you mean --batch-size?"
+        )
+        self.refused("trian", says="unknown command 'trian' of slicereduce: did you mean train?")
+        self.refused(
+            "train", "--qqqqqqqq", says="unknown option '--qqqqqqqq' of slicereduce train (slicereduce"
+        )
+        self.refused(*self.options("--arch", "resent50"), says="did you mean resnet50?")
+        config = self.folder / "misspelt.toml"
+        config.write_text("[plan]\nsampl-ratio = 0.5\n")
+        self.refused("plan", "--config", str(config), says="sampl-ratio")
+
     def test_missing_folder(self) -> None:
         self.refused(*self.options(data=self.folder / "nowhere"), says="nowhere")
 
