@@ -11,7 +11,6 @@ from report_page.groups import Group
 from report_page.runs import Run
 
 ROOT = Path(__file__).resolve().parents[2]
-FORWARD_PASSES_OF_A_STEP = 3  # forward once, backward twice: as the program counts
 
 
 class NoPlan(Exception):
@@ -105,41 +104,19 @@ def of_checkpoint(path: Path) -> Asked:
     return Asked(images, manifest["world_size"])
 
 
-def usual_images(run: Run) -> list[Images]:
-    """MNIST's, CIFAR-10's, and ImageNet's."""
-    side = int(run.config.get("image-size", 0))
-    return [Images(1, side or 28, 10), Images(3, side or 32, 10), Images(3, side or 224, 1000)]
-
-
-def images_per_step(run: Run) -> int:
-    given = int(run.config.get("global-batch-size", 0))
-    one = int(run.config.get("batch-size", 0)) * int(run.config.get("accumulate", 1))
-    return given or one * (run.world_size or 0)
-
-
-def belongs_to(plan: dict, run: Run) -> bool:
-    """Whether a network of these images has the size and the arithmetic that the run has measured."""
-    step = FORWARD_PASSES_OF_A_STEP * plan["total"]["dense_flops"] * images_per_step(run)
-    same_bytes = plan["total"]["dense_bytes"] == run.last.get("dense_bytes")
-    return same_bytes and step == (run.summary or {}).get("dense_flops_per_step")
+def of_summary(run: Run) -> Asked | None:
+    """None where there is none, or one of an earlier version."""
+    found = [(run.summary or {}).get(name) for name in ("in_channels", "image_size", "num_classes")]
+    return None if None in found or run.world_size is None else Asked(Images(*found), run.world_size)
 
 
 def answer(run: Run) -> dict:
     """Raises NoPlan."""
-    problem = "it has no checkpoint, and what its summary.json counts is no network for usual images"
+    if asked := of_summary(run):
+        return ask(run, asked)
     if checkpoint := newest_checkpoint(run):
-        try:
-            return ask(run, of_checkpoint(checkpoint))
-        except NoPlan as error:
-            problem = str(error)
-    if run.world_size is not None:
-        for images in usual_images(run):
-            plan = ask(run, Asked(images, run.world_size))
-            if belongs_to(plan, run):
-                return plan
-    elif checkpoint is None:
-        problem = "it has neither a checkpoint nor a summary.json yet to tell the size of its images"
-    raise NoPlan(problem)
+        return ask(run, of_checkpoint(checkpoint))
+    raise NoPlan("it has neither a checkpoint nor a summary.json that tells the size of its images")
 
 
 def plan_of(group: Group) -> Plan:

@@ -349,7 +349,8 @@ class Layers(ReportTest):
         for line in lines:
             if "loss" in line:
                 line |= {"wire_bytes": total["wire_bytes"], "dense_bytes": total["dense_bytes"]}
-        summary = {"dense_flops_per_step": 3.0 * 32 * total["dense_flops"]}
+        images = {"in_channels": 1, "image_size": 28, "num_classes": 10}
+        summary = {"dense_flops_per_step": 3.0 * 32 * total["dense_flops"], **images}
         return self.run_dir(name, lines=lines, summary=summary, **options)
 
     def test_without_the_program_the_section_says_how_to_get_it(self):
@@ -381,7 +382,7 @@ class Layers(ReportTest):
     @unittest.skipUnless(os.access(PROGRAM, os.X_OK), f"{PROGRAM} is not built")
     def test_layers_of_unknown_images_are_not_guessed(self):
         page = Page(self.page_of(self.run_dir("plain"), program=PROGRAM))
-        self.assertIn("plain: it has no checkpoint", page.text)
+        self.assertIn("plain: it has neither a checkpoint nor a summary.json", page.text)
         self.assertEqual(page.tables["layers"], [])
 
 
