@@ -20,7 +20,7 @@ constexpr std::string_view kGreen = "\x1b[32m";
 constexpr std::string_view kYellow = "\x1b[33m";
 constexpr std::string_view kRed = "\x1b[31m";
 constexpr int kNameWidth = 26;
-constexpr int kWidth = 11;
+constexpr std::size_t kWidth = 11;
 constexpr int kBarWidth = 24;
 
 std::string fixed(double value, int digits) {
@@ -48,8 +48,8 @@ class Table {
     }
     out_ << painted(line, kBold) << '\n';
   }
-  Table& name(const std::string& text) {
-    out_ << padded_name(text);
+  Table& name(const std::string& text, std::string_view style = {}) {
+    out_ << painted(padded_name(text), style);
     return *this;
   }
   Table& cell(const std::string& text) {
@@ -58,12 +58,12 @@ class Table {
   }
   /// Of what there would be: the less the better.
   Table& share(double value) {
-    out_ << painted(padded(fixed(value, 3)), colour_of_share(value));
+    put(fixed(value, 3), colour_of_share(value));
     return *this;
   }
   /// How many times as fast as the other.
   Table& gain(double value) {
-    out_ << painted(padded(concat(fixed(value, 2), "x")), value < 1 ? kRed : kGreen);
+    put(concat(fixed(value, 2), "x"), value < 1 ? kRed : kGreen);
     return *this;
   }
   Table& text(const std::string& text) {
@@ -85,10 +85,16 @@ class Table {
     }
     return value <= kLittle ? kGreen : kYellow;
   }
+  /// Padding is not painted: it has no text.
+  void put(const std::string& text, std::string_view colour) {
+    out_ << std::string(text.size() < kWidth ? kWidth - text.size() : 0, ' ') << painted(text, colour);
+  }
   static std::string padded_name(const std::string& text) {
     return concat(std::left, std::setw(kNameWidth), text);
   }
-  static std::string padded(const std::string& text) { return concat(std::setw(kWidth), text); }
+  static std::string padded(const std::string& text) {
+    return concat(std::setw(static_cast<int>(kWidth)), text);
+  }
 
   std::ostream& out_;
   bool colour_;
@@ -131,34 +137,37 @@ void print_layers(const PlanFigures& figures, TextStyle style, Table& table) {
   for (const LayerCost& layer : figures.layers) {
     largest = std::max({largest, dense_bytes(layer), wire_bytes(figures, layer)});
   }
-  const auto row = [&](const LayerCost& cost, bool has_bar) {
+  const auto row = [&](const LayerCost& cost, bool is_total) {
     const double wire = wire_bytes(figures, cost);
     const double dense = dense_bytes(cost);
     const auto flops = static_cast<double>(cost.flops);
     const auto dense_flops = static_cast<double>(cost.dense_flops);
-    table.name(cost.name).cell(format_bytes(wire)).cell(format_bytes(dense)).share(wire / dense);
+    table.name(cost.name, is_total ? kBold : std::string_view{})
+        .cell(format_bytes(wire))
+        .cell(format_bytes(dense))
+        .share(wire / dense);
     table.cell(format_count(flops)).cell(format_count(dense_flops));
     if (dense_flops > 0) {
       table.share(flops / dense_flops);
     } else {
       table.cell("-");
     }
-    if (has_bar) {
+    if (style.bars && !is_total) {
       table.text("  ").text(bar(wire, dense, largest));
     }
     table.end();
   };
   for (const LayerCost& layer : figures.layers) {
-    row(layer, style.bars);
+    row(layer, /*is_total=*/false);
   }
-  row(total_cost(figures.layers), /*has_bar=*/false);
+  row(total_cost(figures.layers), /*is_total=*/true);
 }
 
 void print_network(const PlanFigures& figures, TextStyle style, std::ostream& out) {
   out << "\nwire: what a worker hands to AllReduce in a step, in " << figures.wire
-      << "; dense: every gradient in fp32. FLOPs: of one image's forward pass.\n";
+      << "; dense: every gradient in fp32.\nFLOPs: of one image's forward pass.\n";
   if (style.bars) {
-    out << "bytes: light, of the dense fp32 gradient; dark, what is sent.\n";
+    out << "bytes: solid, what is sent; dotted, the rest of the dense fp32 gradient.\n";
   }
   out << "AllReduce over " << figures.world_size << " workers, " << figures.ranks_per_node << " a node, at "
       << fixed(figures.link_gbit, 1) << " Gbit/s, " << fixed(figures.latency_us, 1)
@@ -166,7 +175,7 @@ void print_network(const PlanFigures& figures, TextStyle style, std::ostream& ou
       << fixed(figures.dense_bf16_allreduce_ms, 1) << " ms; dense fp32 "
       << fixed(figures.dense_fp32_allreduce_ms, 1) << " ms\n";
   if (!figures.exact) {
-    out << "Steps differ: the sampler keeps another number of channels each time, or groups of rows are not "
+    out << "Steps differ: the sampler keeps another number of channels each time, or groups of rows are not\n"
            "of one size. These figures are of k channels and the largest group.\n";
   }
 }

@@ -65,7 +65,7 @@ class Commands(ProgramTest):
         self.assertTrue(largest.endswith("██████░░░░░░░░░░░░░░░░░░"), largest)  # a quarter of it
         self.assertIn("\x1b[32m", largest)
         self.assertLessEqual(
-            max(len(re.sub(r"\x1b\[\d+m", "", line)) for line in result.stdout.splitlines()), 130
+            max(len(re.sub(r"\x1b\[\d+m", "", line)) for line in result.stdout.splitlines()), 120
         )
 
     def test_plan_compares_ratios(self) -> None:
