@@ -18,6 +18,9 @@ function(slicereduce_check_cuda out)
   if(NOT CUDAToolkit_ROOT AND EXISTS "$ENV{CUDA_HOME}/bin/nvcc")
     set(CUDAToolkit_ROOT "$ENV{CUDA_HOME}")
   endif()
+  # In projects of 3.25, CMake 3.25.1 (Debian 12) marks CUDA::nvToolsExt as deprecated, and fails where there is none,
+  # as in CUDA 13. This is a function: the version stays what it is elsewhere.
+  set(CMAKE_MINIMUM_REQUIRED_VERSION 3.24)
   find_package(CUDAToolkit QUIET)
   if(NOT CUDAToolkit_NVCC_EXECUTABLE)
     set(${out} "nvcc was not found: install the CUDA Toolkit, or name it with -DCUDAToolkit_ROOT" PARENT_SCOPE)
