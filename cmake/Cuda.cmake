@@ -22,6 +22,7 @@ function(slicereduce_check_cuda out)
   # as in CUDA 13. This is a function: the version stays what it is elsewhere.
   set(CMAKE_MINIMUM_REQUIRED_VERSION 3.24)
   find_package(CUDAToolkit QUIET)
+  set(CUDAToolkit_INCLUDE_DIRS "${CUDAToolkit_INCLUDE_DIRS}" PARENT_SCOPE)
   if(NOT CUDAToolkit_NVCC_EXECUTABLE)
     set(${out} "nvcc was not found: install the CUDA Toolkit, or name it with -DCUDAToolkit_ROOT" PARENT_SCOPE)
     return()
