@@ -133,7 +133,7 @@ class ReportTest(unittest.TestCase):
     def setUpClass(cls) -> None:
         has_it = subprocess.run([PYTHON, "-c", "import matplotlib"], capture_output=True) if PYTHON else None
         if has_it is None or has_it.returncode != 0:
-            raise unittest.SkipTest(f"{PYTHON} has no matplotlib: run scripts/setup --peers")
+            raise unittest.SkipTest(f"{PYTHON} has no matplotlib: run scripts/setup")
 
     def setUp(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="slicereduce."))
