@@ -1,0 +1,79 @@
+"""The blocks of commands (```sh) in a page of documentation, and what the comment before each says of it.
+
+  <!-- not run: needs four hosts -->         why a test can't run it
+  <!-- run with: --steps 2 -->               options that cut it down, added to each `train` and `bench` in it
+
+A block without a comment is run as it stands.
+"""
+
+import re
+import shlex
+from dataclasses import dataclass, field
+
+FENCE = re.compile(r"^\s*(`{3,})\s*(\S*)")
+MARK = re.compile(r"^\s*<!-- (not run|run with):\s*(.*?)\s*-->\s*$")
+# Names of the same language that this would pass over.
+OTHER_NAMES = {"bash", "console", "shell", "shell-session", "zsh"}
+COMMANDS = {"train", "eval", "plan", "bench", "pack", "inspect", "export"}
+
+
+class Refused(Exception):
+    """A page that is not written as the test needs it."""
+
+
+@dataclass
+class Block:
+    line: int  # of the fence, from 1
+    text: str
+    why_not_run: str | None = None
+    options: list[str] = field(default_factory=list)
+
+
+def blocks_of(page: str, text: str) -> list[Block]:
+    """Raises Refused where a mark belongs to no block or says nothing, or a block never ends."""
+    blocks, mark, fence, body = [], None, "", None
+    for number, line in enumerate(text.splitlines(), start=1):
+        if fence:
+            if line.strip() == fence:
+                fence, body = "", None
+            elif body is not None:
+                body.append(line)
+                blocks[-1].text = "\n".join(body) + "\n"
+        elif start := FENCE.match(line):
+            fence, language = start.groups()
+            if language in OTHER_NAMES:
+                raise Refused(f"{page}:{number}: blocks of commands are called ```sh, not ```{language}")
+            if language == "sh":
+                body = []
+                blocks.append(Block(number, "", **(mark or {})))
+            elif mark:
+                raise Refused(f"{page}:{number}: a mark before a block that holds no commands")
+            mark = None
+        elif mark:
+            raise Refused(f"{page}:{number}: a block of commands has to follow the mark at once")
+        elif found := MARK.match(line):
+            kind, value = found.groups()
+            if not value:
+                raise Refused(f"{page}:{number}: the mark says nothing")
+            mark = {"why_not_run": value} if kind == "not run" else {"options": shlex.split(value)}
+    if mark or fence:
+        raise Refused(f"{page}: ends before a block does")
+    return blocks
+
+
+def calls_of(text: str) -> list[tuple[str, list[str]]]:
+    """Each call of the program: its command, and the options that it is given."""
+    calls = []
+    for line in text.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        for place, word in enumerate(words):
+            if word.endswith(".sbatch"):
+                command, rest = "train", words[place + 1 :]
+            elif word.rsplit("/", 1)[-1] == "slicereduce" and COMMANDS & set(words[place + 1 :]):
+                start = next(i for i in range(place + 1, len(words)) if words[i] in COMMANDS)
+                stop = start + (2 if words[start] == "bench" else 1)
+                command, rest = " ".join(words[start:stop]), words[stop:]
+            else:
+                continue
+            calls.append((command, [word.split("=")[0] for word in rest if word.startswith("--")]))
+    return calls
