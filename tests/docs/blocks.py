@@ -65,6 +65,8 @@ def calls_of(text: str) -> list[tuple[str, list[str]]]:
     """Each call of the program: its command, and the options that it is given."""
     calls = []
     for line in text.replace("\\\n", " ").splitlines():
+        if "slicereduce" not in line and ".sbatch" not in line:
+            continue  # it may be part of a text in quotes
         words = shlex.split(line, comments=True)
         for place, word in enumerate(words):
             if word.endswith(".sbatch"):

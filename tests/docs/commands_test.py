@@ -35,6 +35,10 @@ if [[ $1 == train || $1 == bench ]]; then
 fi
 exec {program} "$@"
 """
+# scripts/report there: drawing takes seconds, and tests/report draws.
+REPORT = """#!/usr/bin/env bash
+exec {python} {undrawn} "$@"
+"""
 ENVIRONMENT = program.ENVIRONMENT | {
     "SLICEREDUCE": program.PROGRAM,
     # Pages speak of machines with more cores.
@@ -53,10 +57,8 @@ def write_png(file: Path, width: int, height: int, colour: int) -> None:
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
-    rows = b"".join(
-        b"\0" + bytes(value % 256 for x in range(width) for value in (x + colour, y, x ^ y))
-        for y in range(height)
-    )
+    ramp = bytes(x % 256 for x in range(3 * (width + height)))
+    rows = b"".join(b"\0" + ramp[colour + y : colour + y + 3 * width] for y in range(height))
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     file.write_bytes(
         b"\x89PNG\r\n\x1a\n"
@@ -76,17 +78,58 @@ def write_pictures(folder: Path) -> None:
                 write_png(place / f"{i:03}.png", 288, 272, 100 * number + i)
 
 
-def make_checkout(folder: Path) -> None:
-    """Links to all of the checkout but what is built or trained there; pictures; and the stand-in."""
-    made_here = {"build", "runs", ".git"}
-    for entry in program.REPOSITORY.iterdir():
-        if entry.name not in made_here and not entry.name.startswith("build-"):
+def write_script(file: Path, text: str) -> None:
+    file.write_text(text)
+    file.chmod(0o755)
+
+
+def link_all(source: Path, folder: Path, but: set[str]) -> None:
+    for entry in source.iterdir():
+        if entry.name not in but:
             (folder / entry.name).symlink_to(entry)
-    stand_in = folder / "build" / "slicereduce"
-    stand_in.parent.mkdir()
-    stand_in.write_text(STAND_IN.format(program=program.PROGRAM))
-    stand_in.chmod(0o755)
-    write_pictures(folder / "pictures")
+
+
+def make_checkout(folder: Path, pictures: Path) -> None:
+    """Links to all of the checkout but what is built or trained there; to pictures; and the stand-ins."""
+    root = program.REPOSITORY
+    link_all(root, folder, but={".git", "scripts", "runs", *(entry.name for entry in root.glob("build*"))})
+    (folder / "scripts").mkdir()
+    link_all(root / "scripts", folder / "scripts", but={"report"})
+    undrawn = root / "tests/report/undrawn.py"
+    write_script(folder / "scripts/report", REPORT.format(python=program.PYTHON, undrawn=undrawn))
+    (folder / "pictures").symlink_to(pictures)
+    (folder / "build").mkdir()
+    write_script(folder / "build/slicereduce", STAND_IN.format(program=program.PROGRAM))
+
+
+def make_runs(folder: Path, runs: list[tuple[str, str, int]]) -> None:
+    """Those of one mode and seed are the same one."""
+    data = folder / "digits"
+    data.mkdir()
+    program.write_idx(data, "train", 64, 1, side=28)
+    program.write_idx(data, "t10k", 16, 2, side=28)
+    made: dict[tuple[str, int], Path] = {}
+    for name, *kind in runs:
+        place = folder / "runs" / name
+        if there := made.get(tuple(kind)):
+            shutil.copytree(there, place)
+            continue
+        mode, seed = kind
+        command = ["build/slicereduce", "train", "--data", "digits", "--arch", "resnet20"]
+        command += [
+            "--batch-size",
+            "16",
+            "--steps",
+            "4",
+            "--mode",
+            mode,
+            "--seed",
+            str(seed),
+            "--run-dir",
+            str(place),
+        ]
+        subprocess.run(command, cwd=folder, env=ENVIRONMENT, check=True, capture_output=True)
+        made[tuple(kind)] = place
 
 
 def run_block(text: str, options: list[str], folder: Path) -> subprocess.CompletedProcess:
@@ -113,40 +156,17 @@ class Pages(unittest.TestCase):
     def setUp(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="slicereduce."))
         self.addCleanup(shutil.rmtree, self.folder)
+        self.pictures = self.folder / "pictures"
 
     def fresh_checkout(self, page: Path) -> Path:
         folder = self.folder / str(page).replace("/", "+")
         folder.mkdir()
-        make_checkout(folder)
-        data = folder / "digits"
-        data.mkdir()
-        program.write_idx(data, "train", 64, 1, side=28)
-        program.write_idx(data, "t10k", 16, 2, side=28)
-        for name, mode, seed in RUNS.get(str(page), []):
-            command = [
-                "build/slicereduce",
-                "train",
-                "--data",
-                "digits",
-                "--arch",
-                "resnet20",
-                "--epochs",
-                "2",
-            ]
-            command += [
-                "--batch-size",
-                "16",
-                "--mode",
-                mode,
-                "--seed",
-                str(seed),
-                "--run-dir",
-                f"runs/{name}",
-            ]
-            subprocess.run(command, cwd=folder, env=ENVIRONMENT, check=True, capture_output=True)
+        make_checkout(folder, self.pictures)
+        make_runs(folder, RUNS.get(str(page), []))
         return folder
 
     def test_each_block_does_what_it_says(self):
+        write_pictures(self.pictures)
         for page in pages():
             blocks = blocks_of(str(page), (program.REPOSITORY / page).read_text(encoding="utf-8"))
             to_run = [block for block in blocks if not block.why_not_run]
@@ -207,8 +227,7 @@ class TheCheckItself(unittest.TestCase):
     def test_a_blocks_options_reach_train_and_bench_alone(self):
         with tempfile.TemporaryDirectory() as name:
             file = Path(name, "slicereduce")
-            file.write_text(STAND_IN.format(program="echo"))
-            file.chmod(0o755)
+            write_script(file, STAND_IN.format(program="echo"))
             for command in ("train --x > said; cat said", "bench step --x # why"):
                 self.assertIn(
                     "--x --steps 2",
