@@ -28,6 +28,7 @@ RUNS = {
         ("compact-1", "compact", 1),
     ],
 }
+TINY_RUN = "--data digits --arch resnet20 --batch-size 16 --steps 4 --threads 1 --recalibrate-batches 1"
 # build/slicereduce of a page's folder: the program, with a block's options added.
 STAND_IN = """#!/usr/bin/env bash
 if [[ $1 == train || $1 == bench ]]; then
@@ -115,19 +116,8 @@ def make_runs(folder: Path, runs: list[tuple[str, str, int]]) -> None:
             shutil.copytree(there, place)
             continue
         mode, seed = kind
-        command = ["build/slicereduce", "train", "--data", "digits", "--arch", "resnet20"]
-        command += [
-            "--batch-size",
-            "16",
-            "--steps",
-            "4",
-            "--mode",
-            mode,
-            "--seed",
-            str(seed),
-            "--run-dir",
-            str(place),
-        ]
+        options = f"--mode {mode} --seed {seed} --run-dir runs/{name} {TINY_RUN}"
+        command = ["build/slicereduce", "train", *options.split()]
         subprocess.run(command, cwd=folder, env=ENVIRONMENT, check=True, capture_output=True)
         made[tuple(kind)] = place
 
