@@ -1,6 +1,6 @@
 # slicereduce for processors. From the repository's root (docker/build-images does it with whatever engine is there):
 #   docker build --file docker/cpu.Dockerfile --tag slicereduce:cpu .
-# Debian 12 or Ubuntu 24.04, as scripts/setup knows them.
+# Pin it by a digest for images that are the same each time: debian@sha256:...
 ARG BASE=debian:bookworm-slim
 
 FROM ${BASE} AS builder
