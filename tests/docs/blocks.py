@@ -3,7 +3,9 @@
   <!-- not run: needs four hosts -->         why a test can't run it
   <!-- run with: --steps 2 -->               options that cut it down, added to each `train` and `bench` in it
 
-A block without a comment is run as it stands.
+A block without a comment is run as it stands. What it prints can stand behind it, whole or in part:
+
+  <!-- printed above -->                     these lines of a ```text block, in this order
 """
 
 import re
@@ -12,6 +14,7 @@ from dataclasses import dataclass, field
 
 FENCE = re.compile(r"^\s*(`{3,})\s*(\S*)")
 MARK = re.compile(r"^\s*<!-- (not run|run with):\s*(.*?)\s*-->\s*$")
+PRINTED = "<!-- printed above -->"
 # Names of the same language that this would pass over.
 OTHER_NAMES = {"bash", "console", "shell", "shell-session", "zsh"}
 COMMANDS = {"train", "eval", "plan", "bench", "pack", "inspect", "export"}
@@ -27,18 +30,21 @@ class Block:
     text: str
     why_not_run: str | None = None
     options: list[str] = field(default_factory=list)
+    printed: list[str] = field(default_factory=list)  # lines that a reader is told to expect
 
 
 def blocks_of(page: str, text: str) -> list[Block]:
     """Raises Refused where a mark belongs to no block or says nothing, or a block never ends."""
-    blocks, mark, fence, body = [], None, "", None
+    blocks, mark, fence, body, printed = [], None, "", None, False
     for number, line in enumerate(text.splitlines(), start=1):
         if fence:
             if line.strip() == fence:
-                fence, body = "", None
+                fence, body, printed = "", None, False
             elif body is not None:
                 body.append(line)
                 blocks[-1].text = "\n".join(body) + "\n"
+            elif printed:
+                blocks[-1].printed.append(line)
         elif start := FENCE.match(line):
             fence, language = start.groups()
             if language in OTHER_NAMES:
@@ -48,15 +54,21 @@ def blocks_of(page: str, text: str) -> list[Block]:
                 blocks.append(Block(number, "", **(mark or {})))
             elif mark:
                 raise Refused(f"{page}:{number}: a mark before a block that holds no commands")
+            elif printed and (not blocks or blocks[-1].why_not_run or blocks[-1].options):
+                raise Refused(f"{page}:{number}: what a block prints that is not run as it stands")
             mark = None
         elif mark:
             raise Refused(f"{page}:{number}: a block of commands has to follow the mark at once")
+        elif line.strip() == PRINTED:
+            printed = True
+        elif printed:
+            raise Refused(f"{page}:{number}: what is printed has to follow its mark at once")
         elif found := MARK.match(line):
             kind, value = found.groups()
             if not value:
                 raise Refused(f"{page}:{number}: the mark says nothing")
             mark = {"why_not_run": value} if kind == "not run" else {"options": shlex.split(value)}
-    if mark or fence:
+    if mark or fence or printed:
         raise Refused(f"{page}: ends before a block does")
     return blocks
 

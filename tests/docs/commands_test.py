@@ -135,6 +135,12 @@ def run_block(text: str, options: list[str], folder: Path) -> subprocess.Complet
     )
 
 
+def missing_lines(expected: list[str], text: str) -> list[str]:
+    """Those that do not come in `text` behind the ones before them."""
+    rest = iter(line.rstrip() for line in text.splitlines())
+    return [line for line in expected if line.strip() and line.rstrip() not in rest]
+
+
 def options_of_program(command: str) -> set[str]:
     done = subprocess.run(
         [program.PROGRAM, *command.split(), "--help"], capture_output=True, text=True, check=True
@@ -167,6 +173,7 @@ class Pages(unittest.TestCase):
                 with self.subTest(block=f"{page}:{block.line}"):
                     done = run_block(block.text, block.options, folder)
                     self.assertEqual(done.returncode, 0, f"\n{block.text}{done.stdout}{done.stderr}")
+                    self.assertEqual(missing_lines(block.printed, done.stdout), [], done.stdout)
 
     def test_blocks_that_are_not_run_could_be(self):
         options = {}
@@ -195,6 +202,13 @@ class TheCheckItself(unittest.TestCase):
         self.assertEqual((skipped.text, skipped.why_not_run), ("c\n", "needs a card"))
         self.assertEqual((cut.text, cut.why_not_run, cut.options), ("d\n", None, ["--steps", "2", "-b", "4"]))
 
+    def test_what_a_block_prints_is_compared_line_by_line(self):
+        (block,) = blocks_of("p.md", "```sh\na\n```\nsays\n\n<!-- printed above -->\n```text\n1\n3\n```\n")
+        self.assertEqual(block.printed, ["1", "3"])
+        self.assertEqual(missing_lines(block.printed, "1\n2\n3 \n"), [])
+        self.assertEqual(missing_lines(block.printed, "1\n2\n4\n"), ["3"])
+        self.assertEqual(missing_lines(block.printed, "3\n1\n"), ["3"])
+
     def test_what_would_be_passed_over_is_refused(self):
         for text in (
             "<!-- not run: -->\n```sh\na\n```\n",
@@ -202,6 +216,9 @@ class TheCheckItself(unittest.TestCase):
             "<!-- not run: x -->\n```python\na\n```\n",
             "<!-- not run: x -->\n",
             "```bash\na\n```\n",
+            "<!-- printed above -->\n```text\na\n```\n",
+            "<!-- not run: x -->\n```sh\na\n```\n<!-- printed above -->\n```text\na\n```\n",
+            "```sh\na\n```\n<!-- printed above -->\n\n```text\na\n```\n",
             "  ```console\n  $ a\n  ```\n",
             "```sh\na\n",
         ):
