@@ -41,6 +41,24 @@ class Scripts(unittest.TestCase):
         ]
         self.assertEqual(idle, [])
 
+    def test_each_says_how_to_call_it(self):
+        """And does nothing else then."""
+        commands = [
+            str(file)
+            for file in tree.files()
+            if file.parts[0] in {"scripts", "docker"}
+            and first_line(file).startswith("#!")
+            and file.suffix != ".sbatch"
+        ]
+        self.assertIn("scripts/slurm/until-done", commands)
+        for command in commands:
+            with self.subTest(command):
+                done = subprocess.run(
+                    [str(tree.ROOT / command), "--help"], capture_output=True, text=True, timeout=60
+                )
+                self.assertEqual((done.returncode, done.stderr), (0, ""))
+                self.assertRegex(done.stdout, r"^[Uu]sage: \S")
+
 
 if __name__ == "__main__":
     unittest.main()
