@@ -33,6 +33,10 @@ class Refused(Exception):
     """A run that can't be read: what is wrong, where, and what to do."""
 
 
+class NotBegun(Refused):
+    """A run that has done no step yet: it can be read later."""
+
+
 class Spent(NamedTuple):
     """What a run had taken when it had done `step` steps; None: its files do not say."""
 
@@ -70,9 +74,14 @@ class Run:
     summary: dict | None  # None: the run is not complete
     notes: list[str] = field(default_factory=list)
 
+    @cached_property
+    def lines(self) -> list[dict]:
+        """Of both kinds, in the order of steps."""
+        return sorted([*self.step_lines, *self.evaluations], key=lambda line: line["step"])
+
     @property
     def last_step(self) -> int:
-        return max(line["step"] for line in [*self.step_lines, *self.evaluations])
+        return self.lines[-1]["step"]
 
     @property
     def last(self) -> dict:
@@ -232,7 +241,7 @@ def read_metrics(path: Path) -> tuple[list[dict], bool]:
     lines, torn = whole_lines(path)
     read = list(parsed_lines(path, lines))
     if not read:
-        raise Refused(
+        raise NotBegun(
             f"{path}:1: the file has no whole line; wait for the run's first step, or leave this run out"
         )
     return read, torn
@@ -278,7 +287,9 @@ def require_a_run(folder: Path) -> None:
         if not (folder / name).is_file():
             inside = sorted(path.parent for path in folder.glob("*/metrics.jsonl"))
             hint = f"did you mean {' '.join(map(str, inside))}?" if inside else "is it a run directory?"
-            raise Refused(f"{folder / name}: no such file; {hint}")
+            # The lock is what a run makes first.
+            refusal = NotBegun if (folder / "lock").is_file() else Refused
+            raise refusal(f"{folder / name}: no such file; {hint}")
 
 
 def notes_of(run: Run, torn: bool, summary: dict | None) -> list[str]:
