@@ -1,8 +1,10 @@
-"""Prints a run's summary.json for people: show_summary.py RUN_DIR/summary.json (standard library only)."""
+#!/usr/bin/env python3
+"""Prints a run's summary.json for people. Only Python's standard library."""
 
 import json
-import sys
 from pathlib import Path
+
+from command_line import Parser
 
 
 def megabytes(count: float) -> str:
@@ -35,10 +37,16 @@ def lines(summary: dict) -> list[tuple[str, str]]:
 
 
 def main() -> None:
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    path = Path(sys.argv[1])
-    for name, value in [*lines(json.loads(path.read_text())), ("Files", str(path.parent))]:
+    parser = Parser(__doc__)
+    parser.add_argument("summary", type=Path, metavar="RUN/summary.json")
+    path = parser.parse_args().summary
+    try:
+        summary = json.loads(path.read_text())
+    except OSError as problem:
+        parser.error(f"{path}: {problem.strerror}")
+    except ValueError as problem:
+        parser.error(f"{path}: not JSON ({problem})")
+    for name, value in [*lines(summary), ("Files", str(path.parent))]:
         print(f"{name:32}{value}")
 
 

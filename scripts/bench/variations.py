@@ -6,9 +6,14 @@ turn from either end, so that what slows the machine for a while is not one valu
 
 import argparse
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import raw_lines
+from command_line import Parser
 from contenders import NETWORKS, OURS, SETTINGS, ours, output_of, size_options
 from emulated_network import EmulatedNetwork
 
@@ -16,7 +21,7 @@ ARCH = "resnet18"
 
 
 def parse_arguments(doc: str, rates: Sequence[str], rounds: int) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(doc)
     parser.add_argument("--rates", nargs="+", default=rates)
     parser.add_argument("--batch-size", type=int, default=16, help="images a worker (default: 16)")
     parser.add_argument("--steps", type=int, default=30)

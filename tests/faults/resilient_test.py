@@ -155,7 +155,7 @@ class Pretended(unittest.TestCase):
         for where in (("--np", "0"), ("--hosts", "a:x"), ("--hosts", "a,a"), ("--np", "2", "--hosts", "a")):
             done = self.run_script("exit 0", where=where)
             self.assertEqual(done.returncode, 2)
-            self.assertIn("run-resilient: error: ", done.stderr)
+            self.assertIn("scripts/run-resilient: ", done.stderr)
         self.assertFalse((self.folder / "calls").exists())
 
 
