@@ -35,6 +35,7 @@ struct Bucket {
   std::int64_t numel;
 };
 
+/// Where all gradients of a step lie, and what goes into each AllReduce.
 struct BucketLayout {
   std::vector<SlotPlace> slots;
   std::vector<Bucket> buckets;

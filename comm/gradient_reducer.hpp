@@ -15,6 +15,7 @@
 
 namespace slicereduce {
 
+/// How gradients travel.
 struct ReducerConfig {
   WireType wire = WireType::fp32;
   std::int64_t bucket_bytes = 25LL << 20;

@@ -12,6 +12,7 @@ namespace slicereduce {
 /// "2.28.9", of the library that is loaded; empty in a build without NCCL.
 [[nodiscard]] std::string nccl_version();
 
+/// What a rank reduces with NCCL on.
 struct NcclConfig {
   c10::Device device;
   /// Of the calls that start something; an AllReduce under way is AllreduceThread's to watch.

@@ -10,6 +10,7 @@
 
 namespace slicereduce {
 
+/// What a checkpoint file holds.
 struct CheckpointContent {
   /// For instance weights, momentum, statistics. Names are unique.
   std::vector<std::pair<std::string, StateDict>> sections;

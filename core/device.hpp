@@ -13,6 +13,7 @@ struct Event;
 
 namespace slicereduce {
 
+/// Of --device.
 enum class DeviceChoice { automatic, cpu, cuda };
 
 /// "auto", "cpu" or "cuda". Throws Error(usage) for anything else.

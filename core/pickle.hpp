@@ -18,7 +18,7 @@ struct PickleDict;
 
 /// What torch.save writes instead of a storage: where its bytes are, and how many elements they are.
 struct PickledStorage {
-  std::string_view key;  ///< the record data/<key> of the archive
+  std::string_view key;  ///< the record data/KEY of the archive
   c10::ScalarType dtype;
   std::int64_t numel;
 };

@@ -23,8 +23,10 @@ using StateDict = std::vector<std::pair<std::string, at::Tensor>>;
 
 /// What a file says beside tensors: a Python int or bool, float, str, or list of int.
 using StateValue = std::variant<std::int64_t, double, std::string, std::vector<std::int64_t>>;
+/// By name, in the order of the file.
 using StateExtras = std::vector<std::pair<std::string, StateValue>>;
 
+/// All that a file holds.
 struct StateFile {
   StateDict tensors;
   StateExtras extras;

@@ -41,8 +41,10 @@ class TorchArchive {
   std::unique_ptr<State> state_;
 };
 
+/// Takes the next bytes of an archive.
 using ArchiveSink = std::function<void(std::span<const std::byte>)>;
 
+/// What tells one archive from another that holds the same.
 struct ArchiveForm {
   /// Where not empty, the name of an empty record at the head of the file, which tells kinds of files apart.
   std::string first_record = {};

@@ -10,6 +10,7 @@
 
 namespace slicereduce {
 
+/// Which pictures of a dataset.
 enum class Split { train, validation };
 
 /// A picture as its source keeps it: a JPEG or PNG file, or its pixels. Filled again and again, it takes no

@@ -40,6 +40,7 @@ enum class BadImages {
   skip,   ///< training takes the next one in the epoch's order, evaluation leaves it out
 };
 
+/// How batches are made.
 struct LoaderConfig {
   int threads = 4;           ///< 0: next() does the work itself (--workers)
   int prefetch_batches = 4;  ///< batches that are ready or under way, at most

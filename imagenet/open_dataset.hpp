@@ -9,6 +9,7 @@
 
 namespace slicereduce {
 
+/// How a dataset lies on disk.
 enum class DatasetKind {
   automatic,    ///< whichever of the others the folder holds
   imagefolder,  ///< train/CLASS/*.jpg and val/CLASS/*.jpg (or test/)

@@ -10,6 +10,7 @@
 
 namespace slicereduce {
 
+/// How pictures become shards.
 struct PackConfig {
   std::int64_t max_side = 0;    ///< larger pictures are shrunk to this long side; 0: no bound
   std::int64_t short_side = 0;  ///< or to this short side
@@ -23,6 +24,7 @@ struct PackConfig {
   void validate() const;
 };
 
+/// What was packed.
 struct Packed {
   std::int64_t shards = 0;
   std::int64_t kept = 0;     ///< of them, which an earlier run had written

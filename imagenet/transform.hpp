@@ -28,6 +28,7 @@ enum class DecodeExtent {
   whole,   ///< everything, as torchvision does it: slower, the same pixels as there
 };
 
+/// How a stored picture becomes a network's input.
 struct TransformConfig {
   std::int64_t image_size = 224;  ///< side of the square that comes out, in pixels
   Augment augment = Augment::resized_crop;

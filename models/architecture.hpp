@@ -33,8 +33,10 @@ struct Norm {
   std::int64_t channels = 0;
 };
 
+/// max(x, 0).
 struct Relu {};
 
+/// The largest of each square window, in pixels.
 struct MaxPool {
   std::int64_t kernel = 2;
   std::int64_t stride = 2;
@@ -47,6 +49,7 @@ struct MeanPool {};
 /// [N, C, H, W] becomes [N, C H W].
 struct Flatten {};
 
+/// While training, sets activations to zero at random, and scales the others by 1 / (1 - p).
 struct Dropout {
   double p = 0;             ///< of being dropped
   bool whole_maps = false;  ///< all pixels of a channel together
@@ -60,6 +63,7 @@ enum class Shortcut {
 };
 
 struct Part;
+/// One after the other.
 using Parts = std::vector<Part>;
 
 /// The sum of what `branch` makes of its input and of the shortcut.
@@ -72,6 +76,7 @@ struct Residual {
   std::int64_t out = 0;
 };
 
+/// One operation of a network, or a residual block of them.
 struct Part {
   std::variant<Convolution, Linear, Norm, Relu, MaxPool, MeanPool, Flatten, Dropout, Residual> kind;
 };

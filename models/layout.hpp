@@ -53,6 +53,7 @@ struct ScaleStep {
   std::size_t site = 0;
 };
 
+/// Dropout that knows its place, which its random numbers depend on.
 struct DropoutStep {
   double p = 0;
   bool whole_maps = false;
@@ -60,8 +61,10 @@ struct DropoutStep {
 };
 
 struct Step;
+/// One after the other.
 using Steps = std::vector<Step>;
 
+/// The sum of a branch and a shortcut.
 struct ResidualStep {
   /// Whose channels are taken of its input, for the branch and for a projection. Where none, they take by
   /// themselves.
@@ -73,6 +76,7 @@ struct ResidualStep {
   std::int64_t out = 0;
 };
 
+/// One operation of a forward pass, which knows its parameters and sites.
 struct Step {
   std::variant<Layer, NormStep, TakeStep, ScaleStep, Relu, MaxPool, MeanPool, Flatten, DropoutStep,
                ResidualStep>

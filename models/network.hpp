@@ -34,6 +34,7 @@ struct ForwardMode {
   const ProductApproximation* products = nullptr;
 };
 
+/// Of the arithmetic: with bf16 weights are rounded copies of those that SGD keeps in fp32.
 enum class Precision { fp32, bf16 };
 /// Throws Error(usage) for another name.
 [[nodiscard]] Precision parse_precision(const std::string& name);

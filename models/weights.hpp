@@ -14,8 +14,8 @@ namespace slicereduce {
 [[nodiscard]] StateDict network_state(const Network& network, const NormStatistics& statistics,
                                       std::int64_t steps);
 
-/// The same for the network that `plan` leaves: compact tensors, and `channels.<site>` (int64, the kept
-/// channels) and `scale.<site>` (float) for each site that leaves something out or scales.
+/// The same for the network that `plan` leaves: compact tensors, and `channels.SITE` (int64, the kept
+/// channels) and `scale.SITE` (float) for each site that leaves something out or scales.
 [[nodiscard]] StateDict sampled_state(const Network& network, const Plan& plan,
                                       const NormStatistics& statistics, std::int64_t steps);
 
@@ -42,7 +42,7 @@ void load_statistics(const Network& network, NormStatistics& statistics, const S
 [[nodiscard]] Plan plan_from_state(std::span<const Site> sites, const StateDict& state,
                                    std::string_view where);
 
-/// All that a planner remembers: its plan and, as `waiting.<site>` (int32), what it counts. Back into
+/// All that a planner remembers: its plan and, as `waiting.SITE` (int32), what it counts. Back into
 /// `planner`, which goes on at `ratio`; it starts counting where the file has no counts of its kind.
 [[nodiscard]] StateDict planner_state(const Planner& planner);
 void load_planner(Planner& planner, double ratio, const StateDict& state, std::string_view where);

@@ -11,6 +11,7 @@
 
 namespace slicereduce {
 
+/// How, and how often, channels are chosen.
 struct SamplingConfig {
   std::string sampler = "topk";
   SampleSize size;

@@ -24,6 +24,7 @@ inline constexpr bool kComesAlone<GiveEntry> = true;
 template <>
 inline constexpr bool kComesAlone<SumEntry> = true;
 
+/// A kernel's argument: as many entries as fit, and which blocks are whose.
 template <typename Entry>
 struct Table {
   static constexpr std::int32_t kCapacity =

@@ -208,6 +208,7 @@ SLICEREDUCE_HOST_DEVICE inline void run(const UpdateEntry& entry, std::uint32_t 
 /// The norms of a site's channels, from the squares of all parameters that read them. A thread adds those of
 /// one channel, in an order that is always the same.
 struct NormEntry {
+  /// Squares of one parameter's weights, summed up in part.
   struct Source {
     const float* squares = nullptr;  ///< [lines, channels]
     std::int32_t lines = 0;

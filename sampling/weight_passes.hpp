@@ -15,6 +15,7 @@
 
 namespace slicereduce {
 
+/// Of torch.optim.SGD, by its names.
 struct SgdConfig {
   double momentum = 0.9;
   double weight_decay = 1e-4;

@@ -1,4 +1,5 @@
-# Installs BUILD_DIR into a prefix of its own, then configures, builds and runs consumer/ against it.
+# Installs BUILD_DIR into a prefix of its own, then configures and builds consumer/, which holds EXAMPLES, against it,
+# and runs them.
 set(prefix "${WORK_DIR}/prefix")
 set(consumer "${WORK_DIR}/consumer")
 # What an older version installed must not help.
@@ -10,8 +11,10 @@ endfunction()
 
 run("${CMAKE_COMMAND}" --install "${BUILD_DIR}" --prefix "${prefix}")
 run("${CMAKE_COMMAND}" -S "${CMAKE_CURRENT_LIST_DIR}/consumer" -B "${consumer}" -G "${GENERATOR}"
-  "-Dslicereduce_ROOT=${prefix}" "-DCMAKE_CXX_COMPILER=${CXX_COMPILER}" "-DCMAKE_CXX_FLAGS=${CXX_FLAGS}"
-  "-DCMAKE_BUILD_TYPE=${BUILD_TYPE}")
+  "-Dslicereduce_ROOT=${prefix}" "-DEXAMPLES=${EXAMPLES}" "-DCMAKE_CXX_COMPILER=${CXX_COMPILER}"
+  "-DCMAKE_CXX_FLAGS=${CXX_FLAGS}" "-DCMAKE_BUILD_TYPE=${BUILD_TYPE}")
 run("${CMAKE_COMMAND}" --build "${consumer}")
-run("${consumer}/consumer")
+foreach(example sampler model communicator)
+  run("${consumer}/examples/${example}")
+endforeach()
 run("${prefix}/bin/slicereduce" --help)
