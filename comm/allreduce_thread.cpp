@@ -7,8 +7,8 @@
 
 #include "comm/agreement.hpp"
 #include "core/error.hpp"
+#include "core/profile_range.hpp"
 #include "core/text.hpp"
-#include "core/timeline.hpp"
 
 namespace slicereduce {
 namespace {
@@ -51,9 +51,13 @@ struct AllreduceThread::Item {
   std::unique_ptr<Pending> pending;
   Clock::time_point started;
   Clock::time_point finished;
+  std::optional<ProfileSpan> span;
 
   void start(Communicator& communicator) {
     started = Clock::now();
+    // A row each: they are under way at the same time.
+    span.emplace(agreement ? "agreement" : "AllReduce",
+                 agreement ? std::string("agreement") : concat("AllReduce ", index), describe());
     pending = agreement ? communicator.start_allreduce_min(agreement->numbers())
                         : communicator.start_allreduce(buffer);
   }
@@ -62,6 +66,7 @@ struct AllreduceThread::Item {
   bool done(const Communicator& communicator, std::chrono::milliseconds timeout) {
     if (pending->test()) {
       finished = Clock::now();
+      span.reset();
       return true;
     }
     const auto elapsed = Clock::now() - started;
@@ -221,14 +226,6 @@ bool AllreduceThread::collect_done(Items& waiting, Items& under_way) {
 }
 
 void AllreduceThread::record(const Item& item) {
-  if (Timeline::records()) {
-    // A row each: they are under way at the same time.
-    Timeline::record({.name = item.agreement ? "agreement" : "AllReduce",
-                      .row = item.agreement ? "agreement" : concat("AllReduce ", item.index),
-                      .began = item.started,
-                      .ended = item.finished,
-                      .detail = item.describe()});
-  }
   const std::lock_guard lock(mutex_);
   if (item.agreement) {
     round_.stop_requested = item.agreement->stop_requested();

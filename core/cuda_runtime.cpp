@@ -85,6 +85,12 @@ void push_nvtx_range(const char* name) { nvtxRangePushA(name); }
 
 void pop_nvtx_range() { nvtxRangePop(); }
 
+std::uint64_t start_nvtx_range(const char* name) { return nvtxRangeStartA(name); }
+
+void end_nvtx_range(std::uint64_t range) { nvtxRangeEnd(range); }
+
+void mark_nvtx(const char* name) { nvtxMarkA(name); }
+
 std::string cuda_pci_address(c10::Device device) {
   constexpr int kLongest = 32;
   std::array<char, kLongest> address{};

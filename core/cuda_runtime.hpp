@@ -3,6 +3,7 @@
 #include <c10/core/Device.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -23,5 +24,10 @@ namespace slicereduce {
 /// Of this thread, one inside the other. Nothing in a build without CUDA.
 void push_nvtx_range(const char* name);
 void pop_nvtx_range();
+/// One that ends wherever it does, on any thread; start_ gives what end_ takes.
+[[nodiscard]] std::uint64_t start_nvtx_range(const char* name);
+void end_nvtx_range(std::uint64_t range);
+/// A moment of this thread.
+void mark_nvtx(const char* name);
 
 }  // namespace slicereduce

@@ -29,9 +29,28 @@ ProfileRange::~ProfileRange() {
   }
 }
 
+ProfileSpan::ProfileSpan(std::string name, std::string row, std::string detail)
+    : name_(std::move(name)),
+      row_(std::move(row)),
+      detail_(std::move(detail)),
+      nvtx_range_(start_nvtx_range(row_.c_str())),
+      began_(now_if_recorded()) {}
+
+ProfileSpan::~ProfileSpan() {
+  end_nvtx_range(nvtx_range_);
+  if (began_) {
+    Timeline::record({.name = std::move(name_),
+                      .row = std::move(row_),
+                      .began = *began_,
+                      .ended = Clock::now(),
+                      .detail = std::move(detail_)});
+  }
+}
+
 void ProfileSequence::begin() { began_ = now_if_recorded(); }
 
 void ProfileSequence::end_part(const std::string& name) {
+  mark_nvtx(name.c_str());
   if (began_) {
     const auto now = Clock::now();
     Timeline::record({.name = name, .row = name_of_this_thread(), .began = *began_, .ended = now});

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -23,8 +24,28 @@ class ProfileRange {
   std::optional<std::chrono::steady_clock::time_point> began_;  ///< where there was a timeline
 };
 
+/// Something that is under way beside what threads do, in a row of its own, as long as this lives: on
+/// whatever threads that begins and ends. Rows hold one at a time.
+class ProfileSpan {
+ public:
+  /// `detail` is told where the span is looked at closely.
+  ProfileSpan(std::string name, std::string row, std::string detail);
+  ~ProfileSpan();
+  ProfileSpan(const ProfileSpan&) = delete;
+  ProfileSpan& operator=(const ProfileSpan&) = delete;
+  ProfileSpan(ProfileSpan&&) = delete;
+  ProfileSpan& operator=(ProfileSpan&&) = delete;
+
+ private:
+  std::string name_;
+  std::string row_;
+  std::string detail_;
+  std::uint64_t nvtx_range_;
+  std::optional<std::chrono::steady_clock::time_point> began_;  ///< where there was a timeline
+};
+
 /// Parts of this thread's work that are told at their ends, one behind the other: backward does not say what
-/// it begins, but what it has a gradient of. For a Timeline alone.
+/// it begins, but what it has a gradient of. A profiler of CUDA's has a mark at each end.
 class ProfileSequence {
  public:
   void begin();

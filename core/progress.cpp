@@ -87,7 +87,10 @@ std::string progress_line(const ProgressState& state, std::optional<double> rema
       .substr(0, static_cast<std::size_t>(std::max(width, 0)));
 }
 
-Progress::Progress(int descriptor) : descriptor_(descriptor), draws_(::isatty(descriptor) == 1) {}
+Progress::Progress(int descriptor)
+    : descriptor_(descriptor), terminal_(descriptor), draws_(::isatty(descriptor) == 1) {}
+
+Progress::Progress(int pipe, int terminal) : descriptor_(pipe), terminal_(terminal), draws_(true) {}
 
 Progress::~Progress() {
   if (on_screen_) {
@@ -109,7 +112,7 @@ void Progress::update(const ProgressState& state, Clock::time_point now) {
   drawn_ = now;
   on_screen_ = true;
   // The last column stays free: some terminals wrap as soon as it is written.
-  write(concat("\r\x1b[K", progress_line(state, remaining_s(state, now), width_of(descriptor_) - 1)));
+  write(concat("\r\x1b[K", progress_line(state, remaining_s(state, now), width_of(terminal_) - 1)));
 }
 
 void Progress::clear() {

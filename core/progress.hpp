@@ -23,13 +23,16 @@ struct ProgressState {
 [[nodiscard]] std::string progress_line(const ProgressState& state, std::optional<double> remaining_s,
                                         int width);
 
-/// A line on a terminal, redrawn in place. On anything else it draws nothing: the log's lines do there.
+/// A line on a terminal, redrawn in place. On anything else it draws nothing: the log's lines do there. Lines
+/// of others come the same way, or they could be on the screen before clear() is.
 class Progress {
  public:
   using Clock = std::chrono::steady_clock;
 
   /// `descriptor` is not owned; standard error is 2.
   explicit Progress(int descriptor);
+  /// On a pipe that somebody else, as mpirun, copies to a terminal, which is as wide as `terminal`.
+  Progress(int pipe, int terminal);
   /// Ends the line where one is drawn, so that the next message begins on its own.
   ~Progress();
   Progress(const Progress&) = delete;
@@ -51,6 +54,7 @@ class Progress {
   [[nodiscard]] std::optional<double> remaining_s(const ProgressState& state, Clock::time_point now) const;
 
   int descriptor_;
+  int terminal_;
   bool draws_;
   bool on_screen_ = false;
   std::optional<Start> start_;

@@ -73,6 +73,7 @@ struct GroundTruth {
   std::filesystem::path list;
   Entries entries;
   std::int64_t num_classes = 0;
+  std::vector<std::string> class_names = {};  ///< if they are known
   std::function<std::string(const std::string& picture)> name_of;
   std::function<std::int64_t(const std::string& said)> number_of;  ///< negative: none
 };
@@ -81,6 +82,7 @@ GroundTruth kaggle_list(const std::filesystem::path& folder, const std::filesyst
   GroundTruth truth{.list = list, .entries = read_list(list, ',')};
   const auto synsets = synsets_of(folder, truth.entries);
   truth.num_classes = static_cast<std::int64_t>(synsets.size());
+  truth.class_names = synsets;
   truth.name_of = [](const std::string& picture) { return std::filesystem::path(picture).stem().string(); };
   truth.number_of = [synsets](const std::string& said) -> std::int64_t {
     const auto place = std::lower_bound(synsets.begin(), synsets.end(), said);
@@ -92,7 +94,8 @@ GroundTruth kaggle_list(const std::filesystem::path& folder, const std::filesyst
 GroundTruth caffe_list(const std::filesystem::path& folder, const std::filesystem::path& list) {
   GroundTruth truth{.list = list, .entries = read_list(list, ' ')};
   if (std::filesystem::is_directory(folder / "train")) {
-    truth.num_classes = static_cast<std::int64_t>(folder_names(folder / "train").size());
+    truth.class_names = folder_names(folder / "train");
+    truth.num_classes = static_cast<std::int64_t>(truth.class_names.size());
   } else {
     for (const auto& [name, said] : truth.entries) {
       truth.num_classes = std::max(truth.num_classes, number(said) + 1);
@@ -130,6 +133,7 @@ FlatFolderSource::FlatFolderSource(const std::filesystem::path& folder)
     : root_(folder / "val"), names_(picture_names(root_)) {
   const GroundTruth truth = ground_truth(folder);
   num_classes_ = truth.num_classes;
+  classes_ = truth.class_names;
   for (const auto& picture : names_) {
     const auto said = truth.entries.find(truth.name_of(picture));
     const std::int64_t label = said == truth.entries.end() ? -1 : truth.number_of(said->second);

@@ -24,6 +24,7 @@ class FlatFolderSource : public ImageSource {
 
   [[nodiscard]] std::int64_t size() const override { return static_cast<std::int64_t>(names_.size()); }
   [[nodiscard]] std::int64_t num_classes() const override { return num_classes_; }
+  [[nodiscard]] std::vector<std::string> class_names() const override { return classes_; }
   [[nodiscard]] std::int64_t channels() const override { return 3; }
   [[nodiscard]] std::int64_t label(std::int64_t index) const override;
   void read(std::int64_t index, StoredImage& into) const override;
@@ -36,6 +37,7 @@ class FlatFolderSource : public ImageSource {
   std::vector<std::string> names_;
   std::vector<std::int64_t> labels_;
   std::int64_t num_classes_ = 0;
+  std::vector<std::string> classes_;  ///< none where a list of numbers is all that there is
   std::optional<Extent> fixed_extent_;
 };
 

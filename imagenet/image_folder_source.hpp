@@ -27,6 +27,7 @@ class ImageFolderSource : public ImageSource {
   [[nodiscard]] std::int64_t num_classes() const override {
     return static_cast<std::int64_t>(classes_.size());
   }
+  [[nodiscard]] std::vector<std::string> class_names() const override { return classes_; }
   [[nodiscard]] std::int64_t channels() const override { return 3; }
   [[nodiscard]] std::int64_t label(std::int64_t index) const override;
   void read(std::int64_t index, StoredImage& into) const override;
@@ -34,7 +35,6 @@ class ImageFolderSource : public ImageSource {
   [[nodiscard]] std::uint64_t fingerprint() const override;
   [[nodiscard]] std::optional<Extent> fixed_extent() const override { return fixed_extent_; }
 
-  [[nodiscard]] const std::vector<std::string>& class_names() const { return classes_; }
   [[nodiscard]] std::filesystem::path path(std::int64_t index) const;
 
  private:

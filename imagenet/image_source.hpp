@@ -34,6 +34,8 @@ class ImageSource {
   [[nodiscard]] virtual std::int64_t num_classes() const = 0;
   /// Of every picture once it is decoded: 1 or 3.
   [[nodiscard]] virtual std::int64_t channels() const = 0;
+  /// What a class is called, by its number; empty where the dataset has numbers alone.
+  [[nodiscard]] virtual std::vector<std::string> class_names() const { return {}; }
   /// In [0, num_classes).
   [[nodiscard]] virtual std::int64_t label(std::int64_t index) const = 0;
   /// Throws Error(input) naming the picture where it is missing.

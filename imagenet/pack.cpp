@@ -67,7 +67,7 @@ Extent shrunk(Extent extent, const PackConfig& config) {
 /// Makes of stored pictures what a shard holds. One a thread.
 class Shrinker {
  public:
-  Shrinker(const ImageFolderSource& source, const PackConfig& config) : source_(source), config_(config) {}
+  Shrinker(const ImageSource& source, const PackConfig& config) : source_(source), config_(config) {}
 
   /// The bytes that stand for a picture, until the next one. Throws Error(input) naming it.
   std::span<const std::byte> bytes_of(std::int64_t index) {
@@ -97,7 +97,7 @@ class Shrinker {
     return file_;
   }
 
-  const ImageFolderSource& source_;
+  const ImageSource& source_;
   const PackConfig& config_;
   StoredImage stored_;
   Decoder decoder_;
@@ -139,7 +139,7 @@ void compare(const InputFile& shard, const std::vector<StoredSample>& samples,
 /// One split's pictures, shard by shard.
 class Packer {
  public:
-  Packer(const ImageFolderSource& source, const PackConfig& config, const PackReport& report)
+  Packer(const ImageSource& source, const PackConfig& config, const PackReport& report)
       : source_(source), config_(config), report_(report), order_(order_of(source.size(), config.shuffled)) {}
 
   [[nodiscard]] std::int64_t shards() const {
@@ -184,7 +184,7 @@ class Packer {
       const std::int64_t index = order_[static_cast<std::size_t>(position)];
       try {
         const auto picture = shrinker.bytes_of(index);
-        const std::string key = key_of(position, source_.path(index));
+        const std::string key = key_of(position, source_.name(index));
         const std::string label = std::to_string(source_.label(index));
         shard.add(key + ".cls", std::as_bytes(std::span(label)));
         shard.add(key + extension_of(picture), picture);
@@ -206,7 +206,7 @@ class Packer {
     report_.on_bad_image(failure.what());
   }
 
-  const ImageFolderSource& source_;
+  const ImageSource& source_;
   const PackConfig& config_;
   const PackReport& report_;
   std::vector<std::int64_t> order_;
@@ -237,7 +237,7 @@ void PackConfig::validate() const {
   }
 }
 
-Packed pack(const ImageFolderSource& source, const std::filesystem::path& folder, const std::string& name,
+Packed pack(const ImageSource& source, const std::filesystem::path& folder, const std::string& name,
             const PackConfig& config, const PackReport& report) {
   config.validate();
   Packer packer(source, config, report);

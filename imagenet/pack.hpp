@@ -5,7 +5,7 @@
 #include <functional>
 #include <string>
 
-#include "imagenet/image_folder_source.hpp"
+#include "imagenet/image_source.hpp"
 #include "imagenet/loader.hpp"
 
 namespace slicereduce {
@@ -39,11 +39,12 @@ struct PackReport {
   std::function<void(const std::string&)> on_bad_image;
 };
 
-/// Writes the pictures of `source` into shards NAME-000000.tar of `folder`, with an index each, several at
-/// once. A picture that is not shrunk is written byte for byte. Each shard is read again and compared; its
-/// index says that this was done, so a shard that has one is not written again. The same source and options
-/// make the same bytes. Throws Error(input) naming a picture that is bad, and Error(io).
-Packed pack(const ImageFolderSource& source, const std::filesystem::path& folder, const std::string& name,
+/// Writes the pictures of `source`, which are files of their own, into shards NAME-000000.tar of `folder`,
+/// with an index each, several at once. A picture that is not shrunk is written byte for byte. Each shard is
+/// read again and compared; its index says that this was done, so a shard that has one is not written again.
+/// The same source and options make the same bytes. Throws Error(input) naming a picture that is bad, and
+/// Error(io).
+Packed pack(const ImageSource& source, const std::filesystem::path& folder, const std::string& name,
             const PackConfig& config, const PackReport& report);
 
 }  // namespace slicereduce

@@ -13,7 +13,7 @@
 #include "core/log.hpp"
 #include "core/text.hpp"
 #include "core/units.hpp"
-#include "imagenet/image_folder_source.hpp"
+#include "imagenet/open_dataset.hpp"
 #include "imagenet/pack.hpp"
 #include "launcher/commands.hpp"
 
@@ -52,8 +52,7 @@ struct PackOptions {
 const char* name_of(Split split) { return split == Split::train ? "train" : "val"; }
 
 /// What the shards of a folder are made of: whoever goes on there must mean the same.
-std::string recipe_of(const PackOptions& options,
-                      const std::vector<std::unique_ptr<ImageFolderSource>>& sources) {
+std::string recipe_of(const PackOptions& options, const std::vector<std::unique_ptr<ImageSource>>& sources) {
   nlohmann::ordered_json recipe{{"split", options.split},
                                 {"order", options.order},
                                 {"per_shard", options.config.per_shard},
@@ -100,12 +99,15 @@ void remove_unfinished(const std::filesystem::path& folder) {
   }
 }
 
-void write_classes(const std::filesystem::path& folder, const ImageFolderSource& source) {
+/// A line a class, in the order of their numbers; nothing where they have no names.
+void write_classes(const std::filesystem::path& folder, const ImageSource& source) {
   std::string lines;
   for (const auto& name : source.class_names()) {
     lines += name + '\n';
   }
-  write_atomically(folder / "classes.txt", std::as_bytes(std::span(lines)));
+  if (!lines.empty()) {
+    write_atomically(folder / "classes.txt", std::as_bytes(std::span(lines)));
+  }
 }
 
 nlohmann::ordered_json to_json(const std::string& split, const Packed& packed) {
@@ -119,9 +121,9 @@ ExitCode pack_folder(PackOptions& options) {
   const PackReport report{
       .on_shard = [log](const std::string& what) { log.info(what); },
       .on_bad_image = [log](const std::string& why) { log.warn(concat("left out: ", why)); }};
-  std::vector<std::unique_ptr<ImageFolderSource>> sources;
+  std::vector<std::unique_ptr<ImageSource>> sources;
   for (const Split split : options.splits()) {
-    sources.push_back(std::make_unique<ImageFolderSource>(options.data, split));
+    sources.push_back(open_dataset(DatasetKind::imagefolder, options.data, split));
   }
   const std::filesystem::path folder = options.output;
   claim_folder(folder, recipe_of(options, sources));

@@ -20,15 +20,15 @@ std::string fixed(double value, int digits) {
   return out.str();
 }
 
-/// The descriptor to draw on, if it is a terminal. mpirun makes a pipe of standard error and always a
-/// terminal of standard output, also where its own is a file: only the user knows whether a bar is wanted
-/// there.
-int place_of_bar(const std::string& progress) {
+/// On standard error, where the log is, too. mpirun makes a pipe of it, so only the user knows whether there
+/// is a terminal behind that; and always a terminal of standard output, with the width of its own.
+Progress make_bar(const std::string& progress) {
   constexpr int kNowhere = -1;
   if (progress == "lines") {
-    return kNowhere;
+    return Progress(kNowhere);
   }
-  return progress == "bar" && ::isatty(STDERR_FILENO) == 0 ? STDOUT_FILENO : STDERR_FILENO;
+  return progress == "bar" && ::isatty(STDERR_FILENO) == 0 ? Progress(STDERR_FILENO, STDOUT_FILENO)
+                                                           : Progress(STDERR_FILENO);
 }
 
 }  // namespace
@@ -51,7 +51,7 @@ RunReport::RunReport(const RunDirectory& directory, Log log, std::int64_t steps_
                      bool evaluates_again)
     : log_(std::move(log)),
       metrics_(MetricsLog::resume(directory.metrics(), steps_done, evaluates_again ? "network" : "")),
-      progress_(place_of_bar(progress)),
+      progress_(make_bar(progress)),
       total_steps_(total_steps),
       log_every_(log_every),
       dense_bytes_(dense_bytes),

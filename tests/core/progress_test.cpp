@@ -6,6 +6,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdlib>
@@ -130,6 +131,25 @@ TEST(Progress, LeavesTheTerminalOnALineOfItsOwn) {
     progress.update(at_step(100));
   }
   EXPECT_TRUE(terminal.shown().ends_with("\n"));
+}
+
+TEST(Progress, DrawsOnAPipeThatIsSaidToLeadToATerminal) {
+  const Terminal terminal;
+  std::array<int, 2> pipe{};
+  ASSERT_EQ(::pipe2(pipe.data(), O_NONBLOCK), 0);
+  {
+    Progress progress(pipe[1], terminal.slave());
+    EXPECT_TRUE(progress.draws());
+    progress.update(at_step(1));
+    progress.clear();
+  }
+  std::array<char, 200> drawn{};
+  const auto length = ::read(pipe[0], drawn.data(), drawn.size());
+  EXPECT_EQ(std::string(drawn.data(), static_cast<std::size_t>(std::max<ssize_t>(length, 0))),
+            "\r\x1b[K" + progress_line(at_step(1), std::nullopt, 59) + "\r\x1b[K");
+  EXPECT_EQ(terminal.shown(), "");
+  ::close(pipe[0]);
+  ::close(pipe[1]);
 }
 
 TEST(Progress, DrawsNothingWhereThereIsNoTerminal) {

@@ -55,6 +55,8 @@ TEST_F(FlatFolderSourceTest, OrAsTheFoldersOfTheTrainingSet) {
     write_file(folder_.path() / "train" / synset / "1.png", png(noise_image(66, 70, 3, 1)));
   }
   EXPECT_EQ(labels(), (std::vector<std::int64_t>{4, 2, 1}));
+  EXPECT_EQ(FlatFolderSource(folder_.path()).class_names(),
+            (std::vector<std::string>{"n00", "n01", "n03", "n05", "n07"}));
   EXPECT_EQ(open_dataset(DatasetKind::automatic, folder_.path(), Split::validation)->num_classes(), 5);
   std::filesystem::remove_all(folder_.path() / "train" / "n03");
   expect_refusal("no class that is known for ");
@@ -65,6 +67,7 @@ TEST_F(FlatFolderSourceTest, CaffesListHasNumbers) {
       "val.txt",
       "ILSVRC2012_val_00000001.JPEG 65\nILSVRC2012_val_00000002.JPEG 970\nILSVRC2012_val_00000003.JPEG 0\n");
   EXPECT_EQ(labels(), (std::vector<std::int64_t>{65, 970, 0}));
+  EXPECT_TRUE(FlatFolderSource(folder_.path()).class_names().empty());
   write("val.txt", "ILSVRC2012_val_00000001.JPEG 65\nILSVRC2012_val_00000002.JPEG x\n");
   expect_refusal("no class that is known for ");
   write("val.txt", "ILSVRC2012_val_00000001.JPEG 65\n");

@@ -8,6 +8,7 @@
 #include "core/error.hpp"
 #include "core/text.hpp"
 #include "imagenet/decoder.hpp"
+#include "imagenet/image_folder_source.hpp"
 #include "imagenet/webdataset_source.hpp"
 #include "tests/imagenet/shard_files.hpp"
 

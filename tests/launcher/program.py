@@ -42,10 +42,12 @@ def mpirun(ranks: int) -> list[str]:
     ]
 
 
-def run(command: list[str], timeout: float = 120) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        command, env=ENVIRONMENT, capture_output=True, text=True, timeout=timeout, check=False
-    )
+def run(
+    command: list[str], timeout: float = 120, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess:
+    """With `env` beside the tests' own."""
+    whole = ENVIRONMENT | (env or {})
+    return subprocess.run(command, env=whole, capture_output=True, text=True, timeout=timeout, check=False)
 
 
 def write_idx(folder: Path, prefix: str, count: int, seed: int, side: int = SIDE) -> None:
@@ -105,8 +107,15 @@ class ProgramTest(unittest.TestCase):
             *("--run-dir", str(run_dir or self.run_dir), *more),
         ]
 
-    def train(self, *more: str, ranks: int = 2, code: int = 0, run_dir: Path | None = None) -> dict:
-        result = run([*mpirun(ranks), PROGRAM, *self.options(*more, run_dir=run_dir)])
+    def train(
+        self,
+        *more: str,
+        ranks: int = 2,
+        code: int = 0,
+        run_dir: Path | None = None,
+        env: dict[str, str] | None = None,
+    ) -> dict:
+        result = run([*mpirun(ranks), PROGRAM, *self.options(*more, run_dir=run_dir)], env=env)
         self.assertEqual(result.returncode, code, result.stderr)
         summary = (run_dir or self.run_dir) / "summary.json"
         return json.loads(summary.read_text()) if summary.exists() else {}

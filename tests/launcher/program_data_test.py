@@ -144,6 +144,26 @@ class Packing(ProgramTest):
         again = self.pack(str(images), str(shards), "--per-shard", "20")
         self.assertEqual([line["kept"] for line in again], [4, 4])
 
+    def test_packs_a_validation_set_without_class_folders(self) -> None:
+        images, shards = self.folder / "to-pack-flat", self.folder / "packed-flat"
+        write_pictures(images)
+        listed = ["ImageId,PredictionString"]
+        for picture in sorted((images / "val").glob("*/*.png")):
+            name = f"{picture.parent.name}_{picture.stem}"
+            listed.append(f"{name},{picture.parent.name} 1 2 30 40")
+            picture.rename(images / "val" / f"{name}.png")
+        for folder in ("cat", "dog"):
+            (images / "val" / folder).rmdir()
+        (images / "val" / "LOC_val_solution.csv").write_text("\n".join(listed) + "\n")
+        lines = self.pack(str(images), str(shards))
+        self.assertEqual([line["images"] for line in lines], [64, 64])
+        self.assertEqual((shards / "classes.txt").read_text(), "cat\ndog\n")
+        with tarfile.open(shards / "val-000000.tar") as tar:
+            labels = {name: tar.extractfile(name).read() for name in tar.getnames() if name.endswith(".cls")}
+        self.assertEqual(len(labels), 64)
+        for name, label in labels.items():
+            self.assertEqual(label, b"0" if "cat" in name else b"1", name)
+
     def test_overwrites_nothing(self) -> None:
         images, shards = self.folder / "to-pack-once", self.folder / "packed-once"
         write_pictures(images)

@@ -1,7 +1,9 @@
 """--trace: the file of a run's steps, read as a viewer would."""
 
 import json
+import os
 import unittest
+from collections import Counter
 
 from program import PROGRAM, ProgramTest, mpirun, run
 
@@ -80,6 +82,35 @@ class Traces(ProgramTest):
         theirs = sorted(by_rank[1], key=lambda event: (event.row, event.began))
         for own, other in zip(sent, theirs, strict=True):
             self.assertTrue(own.meets(other), (own.row, own.began, own.ended, other.began, other.ended))
+
+    @unittest.skipUnless("SLICEREDUCE_NVTX_LISTENER" in os.environ, "this build has no CUDA")
+    def test_a_profiler_of_cudas_is_told_the_same(self) -> None:
+        environment = {
+            "NVTX_INJECTION64_PATH": os.environ["SLICEREDUCE_NVTX_LISTENER"],
+            "NVTX_LISTENER_FILE": str(self.folder / "told"),
+        }
+        options = ("--steps", "2", "--workers", "1", "--reduce", "slices", "--bucket-mb", "0.1")
+        self.train(*options, env=environment)
+        files = list(self.folder.glob("told.*"))
+        self.assertEqual(len(files), 2)  # one a rank
+        for file in files:
+            lines = Counter(line.rstrip() for line in file.read_text().splitlines())
+            for part in ("step 1", "step 2"):
+                self.assertEqual(lines[f"push {part}"], 1, part)
+            for part in ("gather", "forward", "backward", "update"):
+                self.assertEqual(lines[f"push {part}"], 2, part)
+            for gradient in ("fc.bias", "layer1.0.conv1.weight", "conv1.weight"):
+                self.assertEqual(lines[f"mark {gradient}"], 2, gradient)
+            reductions = [line for line in lines if line.startswith("start AllReduce ")]
+            self.assertGreater(len(reductions), 2)
+            self.assertEqual({lines[line] for line in reductions}, {2})
+            self.assertEqual(
+                sum(count for line, count in lines.items() if line.startswith("start ")),
+                sum(count for line, count in lines.items() if line.startswith("end ")),
+            )
+            self.assertEqual(
+                sum(count for line, count in lines.items() if line.startswith("push ")), lines["pop"]
+            )
 
     def test_a_resumed_run_leaves_the_trace_of_before(self) -> None:
         self.train("--steps", "10", "--stop-after", "5", "--trace", "1", code=3)

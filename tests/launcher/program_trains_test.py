@@ -422,6 +422,18 @@ class Training(ProgramTest):
         self.assertIn("resumed from", result.stderr)
         self.assertIn("step-00000015.ckpt", result.stderr)
 
+    def test_lines_of_the_log_do_not_run_into_the_bar(self) -> None:
+        options = self.options("--epochs", "2", "--progress", "bar")
+        result = run([*mpirun(2), PROGRAM, *options])
+        self.assertEqual(result.returncode, 0, result.stderr)
+        # A terminal shows what is behind the last return of a line; the bar is erased before.
+        shown = [line.rsplit("\r", 1)[-1].removeprefix("\x1b[K") for line in result.stderr.split("\n")]
+        evaluations = [line for line in shown if " network=" in line]
+        self.assertEqual(len(evaluations), 2, result.stderr)
+        for line in evaluations:
+            self.assertRegex(line, r"^I \d\d:\d\d:\d\d epoch=\d network=")
+        self.assertIn("images/s", result.stderr)
+
     def test_ratio_schedule_ends_dense(self) -> None:
         self.train("--epochs", "2", "--ratio-schedule", "0:0.5,1:1.0")
         ratios = [line["sample_ratio"] for line in self.metrics() if "loss" in line]
