@@ -1,6 +1,8 @@
 """What the benchmarks compare: command lines of our program and of PyTorch's DDP, with the same network,
 batch and threads, each at the best settings that were found for it."""
 
+import functools
+import json
 import os
 import subprocess
 import sys
@@ -82,6 +84,13 @@ def peer(size: list[str], *options: str) -> list[str]:
 
 def ours(size: list[str], *options: str) -> list[str]:
     return [str(PROGRAM), "bench", "step", *size, "--json", *options]
+
+
+@functools.cache
+def plan(*options: str) -> dict:
+    """The total of what `slicereduce plan` says."""
+    done = subprocess.run([str(PROGRAM), "plan", "--json", *options], capture_output=True, text=True)
+    return json.loads(output_of(f"plan {' '.join(options)}", done))["total"]
 
 
 def output_of(name: str, done: subprocess.CompletedProcess) -> str:
