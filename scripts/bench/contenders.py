@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("SLICEREDUCE_BUILD_DIR", ROOT / "build"))
-PROGRAM = BUILD / "slicereduce"
+PROGRAM = Path(os.environ.get("SLICEREDUCE", BUILD / "slicereduce"))
 
 # Of every rank. Freed activations stay with the process: 10 % for PyTorch; our program asks for it by itself.
 SETTINGS = {
@@ -88,9 +88,9 @@ def ours(size: list[str], *options: str) -> list[str]:
 
 @functools.cache
 def plan(*options: str) -> dict:
-    """The total of what `slicereduce plan` says."""
+    """What `slicereduce plan` says."""
     done = subprocess.run([str(PROGRAM), "plan", "--json", *options], capture_output=True, text=True)
-    return json.loads(output_of(f"plan {' '.join(options)}", done))["total"]
+    return json.loads(output_of(f"plan {' '.join(options)}", done))
 
 
 def output_of(name: str, done: subprocess.CompletedProcess) -> str:
