@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import unittest
 from collections import Counter
 
@@ -20,13 +21,17 @@ class Event:
         rounding = 0.01  # of a microsecond
         return self.began <= other.began + rounding and other.ended <= self.ended + rounding
 
-    def meets(self, other: "Event") -> bool:
-        return self.began < other.ended and other.began < self.ended
+    def meets(self, other: "Event", clocks: float = 0) -> bool:
+        """By clocks that differ by so many microseconds at most."""
+        return self.began < other.ended + clocks and other.began < self.ended + clocks
 
 
 class Traces(ProgramTest):
+    def whole(self, first: int) -> list[dict]:
+        return json.loads((self.run_dir / f"trace-{first:08}.json").read_text())["traceEvents"]
+
     def trace(self, first: int) -> list[Event]:
-        whole = json.loads((self.run_dir / f"trace-{first:08}.json").read_text())["traceEvents"]
+        whole = self.whole(first)
         ranks = {
             event["pid"]: int(event["args"]["name"].split()[1])
             for event in whole
@@ -57,7 +62,10 @@ class Traces(ProgramTest):
             for step in steps:
                 inside = [event for event in training if step.holds(event)]
                 self.check_step(inside, [event for event in own if step.holds(event)])
-        self.check_clocks(events)
+        labels = [event for event in self.whole(STEPS_BEFORE + 1) if event["name"] == "process_labels"]
+        told = [re.fullmatch(r"clock within (\d+) us", label["args"]["labels"]) for label in labels]
+        self.assertEqual(len(told), 2)
+        self.check_clocks(events, sum(int(match[1]) + 1 for match in told))
 
     def check_step(self, training: list[Event], own: list[Event]) -> None:
         (forward,) = [event for event in training if event.name == "forward"]
@@ -72,7 +80,7 @@ class Traces(ProgramTest):
         self.assertTrue(any(event.meets(backward) for event in reductions))  # the overlap can be seen
         self.assertRegex(reductions[0].detail, r"^allreduce of bucket \d+ \(\d+ bytes of fp32\)$")
 
-    def check_clocks(self, events: list[Event]) -> None:
+    def check_clocks(self, events: list[Event], clocks: float) -> None:
         """No rank's AllReduce is over before the other's has begun."""
         by_rank = [
             [event for event in events if event.name == "AllReduce" and event.rank == rank] for rank in (0, 1)
@@ -81,7 +89,9 @@ class Traces(ProgramTest):
         sent = sorted(by_rank[0], key=lambda event: (event.row, event.began))
         theirs = sorted(by_rank[1], key=lambda event: (event.row, event.began))
         for own, other in zip(sent, theirs, strict=True):
-            self.assertTrue(own.meets(other), (own.row, own.began, own.ended, other.began, other.ended))
+            self.assertTrue(
+                own.meets(other, clocks), (clocks, own.row, own.began, own.ended, other.began, other.ended)
+            )
 
     @unittest.skipUnless("SLICEREDUCE_NVTX_LISTENER" in os.environ, "this build has no CUDA")
     def test_a_profiler_of_cudas_is_told_the_same(self) -> None:

@@ -429,7 +429,7 @@ class Training(ProgramTest):
         # A terminal shows what is behind the last return of a line; the bar is erased before.
         shown = [line.rsplit("\r", 1)[-1].removeprefix("\x1b[K") for line in result.stderr.split("\n")]
         evaluations = [line for line in shown if " network=" in line]
-        self.assertEqual(len(evaluations), 2, result.stderr)
+        self.assertEqual(len(evaluations), 4, result.stderr)  # of both networks
         for line in evaluations:
             self.assertRegex(line, r"^I \d\d:\d\d:\d\d epoch=\d network=")
         self.assertIn("images/s", result.stderr)
