@@ -3,38 +3,20 @@
 Needs the program's path in SLICEREDUCE.
 """
 
-import os
 import re
-import subprocess
 import unittest
 from pathlib import Path
 
 import tree
+from program_help import COMMANDS, options_of_help, program_help
 
 # Inline code first, so that what it holds is no link; then [text](target) and ![text](target).
 LINK = re.compile(r"`[^`]*`|\]\(([^()\s]+)\)")
 HEADING = re.compile(r"^#+ +(.*)$")
-# "-b,--batch-size INT=32      Images a worker": a type is one blank behind the name, a flag's text more.
-# A list's values are followed by three dots.
-HELP_OPTION = re.compile(
-    r"^ {2}(?:-\w,)?(--[a-z][a-z-]*)(?: ([A-Z]+)(?:=(\S+(?: \S+)*(?= \.\.\.)|\S+))?( REQUIRED)?)?(?:\s|$)"
-)
 OPTION = re.compile(r"`(--[a-z][a-z-]*)`")
 # Groups of options that several commands share, documented once.
 SHARED = {"plan": ["Network and sampling"], "bench step": ["Network and sampling", "Step"]}
 TRAIN = ["Data", "Network and sampling", "Step", "Run", "Tests"]
-COMMANDS = [
-    "train",
-    "eval",
-    "plan",
-    "bench allreduce",
-    "bench step",
-    "bench loader",
-    "pack",
-    "inspect",
-    "export",
-    "completion",
-]
 
 
 def pages() -> list[Path]:
@@ -77,23 +59,6 @@ def broken_links(page: Path, text: str) -> list[str]:
     return broken
 
 
-def options_of_help(text: str) -> dict[str, str]:
-    """Each option's default, as docs/options.md has it."""
-    options = {}
-    for match in filter(None, map(HELP_OPTION.match, text.splitlines())):
-        name, kind, default, required = match.groups()
-        if kind is None:
-            options[name] = "off"  # a flag
-        elif required:
-            options[name] = "required"
-        elif kind == "BOOLEAN":
-            options[name] = {"0": "false", "1": "true"}[default]
-        else:
-            options[name] = (default or "none").replace(" ", ",")
-    options.pop("--help", None)
-    return options
-
-
 def options_of_page(text: str) -> dict[str, dict[str, str]]:
     """By heading: each option of the tables below it, and its default."""
     sections: dict[str, dict[str, str]] = {}
@@ -106,13 +71,6 @@ def options_of_page(text: str) -> dict[str, dict[str, str]]:
             for name in OPTION.findall(cells[0]):
                 section[name] = cells[1]
     return sections
-
-
-def program_help(command: str) -> str:
-    done = subprocess.run(
-        [os.environ["SLICEREDUCE"], *command.split(), "--help"], capture_output=True, text=True, check=True
-    )
-    return done.stdout
 
 
 class Links(unittest.TestCase):
