@@ -1,0 +1,743 @@
+"""Each option of --help does something: changed, it is seen in what the command writes or prints.
+
+A table for each command has an entry for each of its options: what is changed, what the command is given
+beside it, and a look at the outcome, which has to differ with the option and without. Looks are at what has no
+times in it and, where several options are changed in one start, at what none of the others moves, or at what
+comes out so only with all of them. An entry says of which kind its look is:
+
+- run: what was computed, read or written;
+- told: what the command says of itself, in its JSON or in a run's config.toml. What else the option does
+  needs what is not here (a card, several hosts, a full disk, a rank that stands still), or is a matter of time;
+- ranks: of ranks that were started with different values, the message names the option. As told, for commands
+  that print none of it;
+- refused: a value that can't be is refused by the option's name, or one that needs a card. Whatever else the
+  option is for, this command has nothing that shows it.
+
+There is never a card here, so that all is the same where the machine has one.
+"""
+
+import functools
+import itertools
+import json
+import os
+import pty
+import random
+import re
+import struct
+import subprocess
+import sys
+import unittest
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from program import ENVIRONMENT, PROGRAM, REPOSITORY, ProgramTest, mpirun, write_idx
+
+sys.path.insert(0, str(REPOSITORY / "tests/house"))
+from program_help import COMMANDS, options_of_help, program_help
+
+WITHOUT_CARD = ENVIRONMENT | {"CUDA_VISIBLE_DEVICES": ""}
+# Of Open MPI, for a program that is started alone: no daemon and no search for a network, which take half of
+# the time that a start takes.
+ALONE = {
+    "OMPI_MCA_ess_singleton_isolated": "1",
+    "OMPI_MCA_pml": "ob1",
+    "OMPI_MCA_btl": "self",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of one start of the program."""
+
+    code: int
+    stdout: str
+    stderr: str
+    folder: Path  # {out} of its options
+    starts: "Starts"  # others, to compare with
+
+    def lines(self) -> list[dict]:
+        return [json.loads(line) for line in (self.folder / "metrics.jsonl").read_text().splitlines()]
+
+    def steps(self, field: str) -> list:
+        return [line[field] for line in self.lines() if "loss" in line]
+
+    def evaluations(self, field: str) -> list:
+        return [line[field] for line in self.lines() if "network" in line]
+
+    def summary(self, field: str):
+        return json.loads((self.folder / "summary.json").read_text())[field]
+
+    def config(self) -> dict[str, str]:
+        files = (self.folder / "config.toml", self.folder / "there" / "config.toml")
+        lines = [line for file in files if file.exists() for line in file.read_text().splitlines()]
+        return dict(line.split(" = ", 1) for line in lines if " = " in line)
+
+    def checkpoints(self) -> list[int]:
+        return sorted(int(file.stem[5:]) for file in (self.folder / "checkpoints").glob("step-*.ckpt"))
+
+    def images_of_a_step(self) -> int:
+        return round(TRAINED_ON * self.summary("epochs") / self.summary("steps"))
+
+    def printed(self, *path: str):
+        value = json.loads(self.stdout)
+        for key in path:
+            value = value[key]
+        return value
+
+    def files(self) -> dict[str, bytes]:
+        return {
+            str(file.relative_to(self.folder)): file.read_bytes()
+            for file in self.folder.rglob("*")
+            if file.is_file() and file.name != "pack.json"  # which repeats the options
+        }
+
+
+Look = Callable[[Outcome], object]
+
+
+@dataclass(frozen=True)
+class Effect:
+    kind: str
+    changed: str
+    look: Look
+    beside: str = ""  # given in both starts
+    batch: str = ""  # what is changed in the same start, if it is not alone
+    base: str = ""  # the command, if it is not that of BASES
+
+
+def run(changed: str, look: Look, beside: str = "", batch: str = "", base: str = "") -> Effect:
+    return Effect("run", changed, look, beside, batch, base)
+
+
+def told(changed: str, look: Look, beside: str = "", batch: str = "") -> Effect:
+    return Effect("told", changed, look, beside, batch)
+
+
+def refused(changed: str, beside: str = "", batch: str = "") -> Effect:
+    option = changed.split()[0]
+    return Effect("refused", changed, lambda o: o.code == 2 and option in o.stderr, beside, batch)
+
+
+def ranks(changed: str, rank: int) -> Effect:
+    """Changed on one rank of DIFFERENT_RANKS."""
+    option = changed.split()[0]
+    return Effect("ranks", changed, lambda o: f"\n  {option}: '" in o.stderr, beside=str(rank))
+
+
+def summary(field: str) -> Look:
+    return lambda o: o.summary(field)
+
+
+def printed(*path: str) -> Look:
+    return lambda o: o.printed(*path)
+
+
+def layer(name: str, field: str) -> Look:
+    return lambda o: [layer[field] for layer in o.printed("layers") if layer["name"] == name]
+
+
+def config(option: str) -> Look:
+    return lambda o: o.config().get(option)
+
+
+def each(field: str) -> Look:
+    """Of JSON, an object a line."""
+    return lambda o: {json.loads(line)[field] for line in o.stdout.splitlines()}
+
+
+def output(o: Outcome) -> str:
+    return o.stdout
+
+
+DIGEST = summary("weights_digest")
+TRAINED_ON = 48  # images
+BASES = {
+    "": "",
+    "train": "train --data {data} --arch wrn-10-1 --batch-size 8 --steps 3 --threads 1 --seed 1 --log-every 1"
+    " --run-dir {out}",
+    "eval": "eval --data {data} --checkpoint {compact} --json",
+    "plan": "plan --arch wrn-10-1 --json",
+    "bench allreduce": "bench allreduce --repeats 1 --warmup 0 --json",
+    "bench step": "bench step --arch wrn-10-1 --image-size 8 --classes 2 --batch-size 2 --steps 1 --warmup 0"
+    " --threads 1 --json",
+    "bench loader": "bench loader --data {pictures} --image-size 16 --batch-size 4 --batches 1 --warmup 1",
+    "pack": "pack {pictures} {out} --workers 1",
+    "inspect": "inspect {compact}",
+    "export": "export {compact} {out}.pt",
+}
+
+# Batches of options of one start. Each moves a field that none of the others moves.
+SHAPES = "--steps 2 --wire bf16 --arch resnet20 --image-size 16 --batch-size 4 --accumulate 3"
+RATES = "--lr 0.2 --warmup-epochs 1 --schedule step --lr-milestones 1 --lr-gamma 0.25 --global-batch-size 24"
+KEEPING = "--val-data {other} --trace 1 --checkpoint-every 2 --keep 2 --log-every 2"
+TOLD = (
+    "--workers 2 --threads 2 --device cpu --backend mpi --cuda-graph off --cudnn fastest --hierarchy off"
+    " --timeout 77 --overlap off --bucket-mb 0.5 --check-replicas-every 1 --checkpoint-failures 5"
+    " --on-disagreement broadcast"
+)
+COMPACT = "--mode compact"
+# Each moves the sums over all layers: the table of `plan` has each by itself, and a run has the sums of `plan`.
+SIZES = {
+    "--sample-ratio": "0.3",
+    "--minimal-k": "12",
+    "--channel-multiple": "2",
+    "--channel-block": "8",
+    "--coupling": "none",
+    "--sample-classifier": "",
+}
+ALL_SIZES = " ".join(f"{option} {value}".strip() for option, value in SIZES.items())
+FEEDBACK = "--mode feedback"
+APPROXIMATE = "--mode approximate"
+BACKWARD = "--mode approximate --approximate backward"
+ANNEAL = "--mode compact --sampler anneal"
+TWO_EPOCHS = "--batch-size 24 --mode compact"
+BROKEN = "--inject nan-loss@rank0:step2 --allow-inject"
+AUTO = "--mode auto --auto-ratio 0.5"
+ENDS = "--stop-after 2 --run-dir {out}/there"
+ONE_EPOCH = "--steps 0 --epochs 1 --batch-size 24"
+SETTLED = "--eval-network dense --recalibrate-batches 0"
+
+
+def rates(o: Outcome) -> bool:
+    """Of RATES: two steps of warm-up, which are an epoch, and then a quarter."""
+    return [round(rate, 6) for rate in o.steps("lr")] == [0.1, 0.2, 0.05]
+
+
+def as_planned(o: Outcome) -> bool:
+    """Bytes and arithmetic are to the number what `plan` says of the same sizes."""
+    total = o.starts.of(
+        "plan", f"--image-size 12 --in-channels 1 --reduce slices {COMPACT} {ALL_SIZES}"
+    ).printed("total")
+    flops = 3 * o.images_of_a_step() * total["flops"]
+    return (o.summary("wire_bytes_per_step"), o.summary("flops_per_step")) == (total["wire_bytes"], flops)
+
+
+def ratios(*expected: float) -> Look:
+    return lambda o: o.steps("sample_ratio") == list(expected)
+
+
+def views(o: Outcome) -> list[bytes]:
+    return [o.folder.with_suffix(suffix).read_bytes() for suffix in (".npy", ".jsonl")]
+
+
+def traces(o: Outcome) -> list[str]:
+    return [file.name for file in o.folder.glob("trace-*")]
+
+
+TRAIN = {
+    "--data": run("--data {other}", DIGEST),
+    "--val-data": run("--val-data {other}", lambda o: o.evaluations("val_loss"), "--steps 5", KEEPING),
+    "--dataset": run("--dataset imagefolder", lambda o: o.code),
+    "--image-size": run("--image-size 16", summary("image_size"), batch=SHAPES),
+    "--size-schedule": run("--size-schedule 0:8", summary("image_size")),
+    "--decode": run("--decode whole", DIGEST, "--data {shards} --image-size 8"),
+    "--bad-images": run(
+        "--bad-images skip", lambda o: o.code, "--data {bad} --image-size 8 --batch-size 64 --steps 1"
+    ),
+    "--workers": told("--workers 2", config("workers"), batch=TOLD),
+    "--arch": run("--arch resnet20", summary("dense_bytes_per_step"), batch=SHAPES),
+    "--dropout": run("--dropout 0.5", DIGEST),
+    "--mode": run("--mode compact", summary("flops_per_step")),
+    **{
+        option: run(f"{option} {value}".strip(), as_planned, COMPACT, ALL_SIZES)
+        for option, value in SIZES.items()
+    },
+    "--slice-output-ratio": run("--slice-output-ratio 0.5", summary("wire_bytes_per_step"), FEEDBACK),
+    "--sampler": run("--sampler anneal", DIGEST, COMPACT),
+    "--approximate": run("--approximate backward", DIGEST, APPROXIMATE),
+    "--term-norms": run("--term-norms weights", DIGEST, APPROXIMATE),
+    "--input-gradient-ratio": run("--input-gradient-ratio 0.25", summary("flops_per_step"), BACKWARD),
+    "--weight-gradient-ratio": run("--weight-gradient-ratio 1", summary("flops_per_step"), BACKWARD),
+    "--resample-every": run("--resample-every 3", DIGEST, ANNEAL),
+    "--anneal-steps": run("--anneal-steps 1", DIGEST, ANNEAL),
+    "--join": run("--join zero", DIGEST, TWO_EPOCHS + " --mode-schedule 0:compact,1:dense"),
+    "--wire": run(
+        "--wire bf16",
+        lambda o: o.summary("wire_bytes_per_step") / o.summary("dense_bytes_per_step"),
+        batch=SHAPES,
+    ),
+    "--mode-schedule": run(
+        "--mode-schedule 0:compact,1:dense",
+        ratios(0.5, 0.5, 1),
+        batch=TWO_EPOCHS + " --mode-schedule 0:compact,1:dense",
+    ),
+    "--ratio-schedule": run(
+        "--ratio-schedule 0:0.5,1:0.75",
+        ratios(0.5, 0.5, 0.75),
+        batch=TWO_EPOCHS + " --ratio-schedule 0:0.5,1:0.75",
+    ),
+    "--auto-ratio": run("--auto-ratio 0.5", lambda o: "auto: compact 0.5" in o.stderr, batch=AUTO),
+    # Two ranks that disagree would each need a fault in the choice itself.
+    "--on-disagreement": told("--on-disagreement broadcast", config("on-disagreement"), batch=TOLD),
+    "--batch-size": run("--batch-size 4", lambda o: o.images_of_a_step() == 12, batch=SHAPES),
+    "--accumulate": run("--accumulate 3", lambda o: o.images_of_a_step() == 12, batch=SHAPES),
+    "--lr": run("--lr 0.2", rates, batch=RATES),
+    "--momentum": run("--momentum 0.5", DIGEST),
+    "--nesterov": run("--nesterov", DIGEST),
+    "--weight-decay": run("--weight-decay 0.1", DIGEST),
+    "--decay-vectors": run("--decay-vectors false", DIGEST),
+    "--label-smoothing": run("--label-smoothing 0.1", lambda o: o.steps("loss")[0]),
+    "--precision": run("--precision bf16", lambda o: o.steps("loss")[0]),
+    "--device": told("--device cpu", config("device"), batch=TOLD),
+    "--reduce": run("--reduce powersgd", summary("wire_bytes_per_step")),
+    "--powersgd-rank": run("--powersgd-rank 2", summary("wire_bytes_per_step"), "--reduce powersgd"),
+    "--bucket-mb": told("--bucket-mb 0.5", config("bucket-mb"), batch=TOLD),
+    "--overlap": told("--overlap off", config("overlap"), batch=TOLD),
+    "--backend": told("--backend mpi", config("backend"), batch=TOLD),
+    "--cuda-graph": told("--cuda-graph off", config("cuda-graph"), batch=TOLD),
+    "--cudnn": told("--cudnn fastest", config("cudnn"), batch=TOLD),
+    "--hierarchy": told("--hierarchy off", config("hierarchy"), batch=TOLD),
+    "--timeout": told("--timeout 77", config("timeout"), batch=TOLD),  # faults/ has those that end
+    "--threads": told("--threads 2", config("threads"), batch=TOLD),
+    "--on-nonfinite": run("--on-nonfinite skip", lambda o: o.code, BROKEN),
+    "--global-batch-size": run("--global-batch-size 24", lambda o: o.images_of_a_step() == 24, batch=RATES),
+    "--epochs": run("--epochs 1", lambda o: o.summary("steps") == 2, batch=ONE_EPOCH),
+    "--steps": run("--steps 2", summary("steps"), batch=SHAPES),
+    "--warmup-epochs": run("--warmup-epochs 1", rates, batch=RATES),
+    "--schedule": run("--schedule step", rates, batch=RATES),
+    "--lr-milestones": run("--lr-milestones 1", rates, batch=RATES),
+    "--lr-gamma": run("--lr-gamma 0.25", rates, batch=RATES),
+    "--eval-network": run(
+        "--eval-network dense",
+        lambda o: o.evaluations("network"),
+        COMPACT,
+        SETTLED,
+    ),
+    "--recalibrate-batches": run(
+        "--recalibrate-batches 0",
+        lambda o: o.evaluations("val_loss")[-1],
+        COMPACT,
+        SETTLED,
+    ),
+    "--run-dir": run(
+        "--run-dir {out}/there", lambda o: (o.folder / "there" / "config.toml").exists(), batch=ENDS
+    ),
+    "--resume": run("--resume {dense}", lambda o: o.steps("step"), "--steps 5"),
+    "--init-from": run("--init-from {weights}", lambda o: o.steps("loss")[0]),
+    "--checkpoint-every": run("--checkpoint-every 2", lambda o: 4 in o.checkpoints(), "--steps 5", KEEPING),
+    "--keep": run("--keep 2", lambda o: o.checkpoints() == [4, 5], "--steps 5", KEEPING),
+    "--checkpoint-failures": told("--checkpoint-failures 5", config("checkpoint-failures"), batch=TOLD),
+    "--stop-after": run("--stop-after 2", lambda o: o.code, batch=ENDS),
+    "--seed": run("--seed 2", DIGEST),
+    "--log-every": run("--log-every 2", lambda o: o.steps("step"), "--steps 5", KEEPING),
+    "--trace": run("--trace 1", traces, "--steps 5", KEEPING),
+    "--progress": run("--progress bar", lambda o: bool(o.stdout)),
+    "--check-replicas-every": told("--check-replicas-every 1", config("check-replicas-every"), batch=TOLD),
+    "--inject": run("--inject nan-loss@rank0:step2", lambda o: o.code == 1, batch=BROKEN),
+    "--allow-inject": run("--allow-inject", lambda o: o.code == 1, batch=BROKEN),
+}
+EVAL = {
+    "--data": run("--data {other}", output),
+    "--dataset": run("--dataset imagefolder", lambda o: o.code),
+    "--checkpoint": run("--checkpoint {dense}", output),
+    "--weights": run("--weights {weights}", lambda o: o.code, base="eval --data {data} --arch wrn-10-1"),
+    "--arch": run("--arch wrn-10-1", lambda o: o.code, base="eval --data {data} --weights {weights}"),
+    "--network": run("--network dense", output),
+    "--precision": run("--precision bf16", output),
+    "--device": refused("--device cuda"),
+    "--image-size": run("--image-size 16", output),
+    "--batch-size": ranks("--batch-size 3", 1),
+    "--bad-images": run("--bad-images skip", lambda o: o.code, "--data {bad} --checkpoint {seen}"),
+    "--workers": refused("--workers -1"),
+    "--timeout": ranks("--timeout 77", 1),
+    "--json": run("--json=false", output),
+}
+TABLES_OF_PLAN = "--compare 0.5,0.25 --sweep"
+DRAWN = "--plot --color always"
+LAYERS = "--image-size 16 --classes 7 --in-channels 1"
+MEASURED = "--measured {measured}"
+PLAN = {
+    "--image-size": run("--image-size 16", layer("layer2.0.conv2", "flops"), batch=LAYERS),
+    "--classes": run("--classes 7", layer("linear", "wire_bytes"), batch=LAYERS),
+    "--in-channels": run("--in-channels 1", layer("conv1", "wire_bytes"), batch=LAYERS),
+    "--world-size": run("--world-size 3", printed("total")),
+    "--link-gbit": run("--link-gbit 1", printed("total")),
+    "--latency-us": run("--latency-us 5", printed("total")),
+    "--ranks-per-node": run("--ranks-per-node 2", printed("total")),
+    "--node-gbit": run("--node-gbit 80", printed("total"), "--ranks-per-node 2"),
+    "--measured": run(MEASURED, output),
+    "--measured-dense": run("--measured-dense {measured_dense}", output, MEASURED),
+    "--compare": run("--compare 0.5,0.25", lambda o: "ratios" in o.printed(), COMPACT, TABLES_OF_PLAN),
+    "--sweep": run("--sweep", lambda o: "sweep" in o.printed(), COMPACT, TABLES_OF_PLAN),
+    "--plot": run("--plot", lambda o: "\u2588" in o.stdout, "--json=false", DRAWN),
+    "--color": run("--color always", lambda o: "\x1b[" in o.stdout, "--json=false", DRAWN),
+    "--run": run("--run {run}", output),
+    "--json": run("--json=false", output),
+    "--arch": run("--arch resnet20", printed("total")),
+    "--dropout": refused("--dropout 1.5"),
+    "--mode": run("--mode compact", printed("total")),
+    **{
+        option: run(f"{option} {value}".strip(), printed("total"), " ".join([COMPACT, *rest]))
+        for option, value in SIZES.items()
+        for rest in [[f"{other} {size}".strip() for other, size in SIZES.items() if other != option]]
+    },
+    "--slice-output-ratio": run("--slice-output-ratio 0.5", printed("total"), FEEDBACK),
+    "--sampler": run("--sampler bernoulli", output, COMPACT),
+    "--approximate": run("--approximate backward", printed("total"), APPROXIMATE),
+    "--term-norms": refused("--term-norms none", APPROXIMATE),
+    "--input-gradient-ratio": run("--input-gradient-ratio 0.25", printed("total"), BACKWARD),
+    "--weight-gradient-ratio": run("--weight-gradient-ratio 1", printed("total"), BACKWARD),
+    "--resample-every": refused("--resample-every 0", COMPACT),
+    "--anneal-steps": refused("--anneal-steps 0", COMPACT, ANNEAL + " --anneal-steps 0"),
+    "--join": refused("--join never", COMPACT),
+    "--wire": run("--wire bf16", printed("total")),
+    "--reduce": run("--reduce slices", printed("total")),
+    "--powersgd-rank": run("--powersgd-rank 2", printed("total")),
+    "--bucket-mb": run("--bucket-mb 0.01", output, MEASURED),
+}
+ALLREDUCE = "--sizes 0.002 --wires bf16 --algorithm binomial --repeats 2"
+BENCH_ALLREDUCE = {
+    "--sizes": run("--sizes 0.002", each("bytes"), batch=ALLREDUCE),
+    "--wires": run("--wires bf16", each("wire"), batch=ALLREDUCE),
+    "--algorithm": told("--algorithm binomial", each("algorithm"), batch=ALLREDUCE),
+    "--repeats": told("--repeats 2", each("repeats"), batch=ALLREDUCE),
+    "--warmup": ranks("--warmup 1", 1),
+    "--timeout": ranks("--timeout 77", 1),
+    "--hierarchy": ranks("--hierarchy on", 1),
+    "--json": run("--json=false", lambda o: o.stdout.startswith("{")),
+}
+STEP = (
+    "--arch resnet20 --mode compact --sample-ratio 0.25 --wire bf16 --batch-size 3 --accumulate 2"
+    " --precision bf16 --reduce slices --bucket-mb 0.5 --overlap off --threads 2 --image-size 9 --steps 2"
+)
+
+
+def told_by_step(option: str, value: str) -> Effect:
+    return told(f"{option} {value}", printed(option[2:].replace("-", "_")), batch=STEP)
+
+
+BENCH_STEP = {
+    **{
+        option: told_by_step(option, value)
+        for option, value in zip(STEP.split()[::2], STEP.split()[1::2], strict=True)
+    },
+    "--classes": run("--classes 7", printed("wire_bytes")),
+    "--warmup": ranks("--warmup 1", 1),
+    "--json": run("--json=false", lambda o: len(o.stdout.splitlines())),
+    "--dropout": ranks("--dropout 0.5", 1),
+    "--minimal-k": ranks("--minimal-k 12", 1),
+    "--channel-multiple": ranks("--channel-multiple 2", 1),
+    "--channel-block": ranks("--channel-block 4", 1),
+    "--coupling": ranks("--coupling none", 1),
+    "--sample-classifier": ranks("--sample-classifier", 1),
+    "--sampler": ranks("--sampler anneal", 1),
+    "--anneal-steps": ranks("--anneal-steps 1", 1),
+    "--resample-every": ranks("--resample-every 3", 1),
+    "--join": ranks("--join zero", 1),
+    "--slice-output-ratio": told("--slice-output-ratio 0.5", printed("slice_output_ratio"), FEEDBACK),
+    "--approximate": ranks("--approximate backward", 2),
+    "--term-norms": ranks("--term-norms weights", 3),
+    "--input-gradient-ratio": ranks("--input-gradient-ratio 0.25", 2),
+    "--weight-gradient-ratio": ranks("--weight-gradient-ratio 0.75", 2),
+    "--auto-ratio": run("--auto-ratio 0.5", lambda o: "auto: compact 0.5" in o.stderr, batch=AUTO),
+    "--lr": ranks("--lr 0.2", 1),
+    "--momentum": ranks("--momentum 0.5", 1),
+    "--nesterov": ranks("--nesterov", 1),
+    "--weight-decay": ranks("--weight-decay 0.1", 1),
+    "--decay-vectors": ranks("--decay-vectors false", 1),
+    "--label-smoothing": ranks("--label-smoothing 0.1", 1),
+    "--device": refused("--device cuda"),
+    "--powersgd-rank": run("--powersgd-rank 2", printed("wire_bytes")),
+    "--backend": refused("--backend nccl", "--reduce slices"),
+    "--cuda-graph": told("--cuda-graph on", printed("cuda_graph"), "--reduce slices --steps 3"),
+    "--cudnn": ranks("--cudnn fastest", 1),
+    "--hierarchy": ranks("--hierarchy on", 1),
+    "--timeout": ranks("--timeout 77", 1),
+}
+LOADER = "--split val --image-size 8 --batch-size 3 --workers 2 --batches 2 --decode whole"
+DUMP = "--dump {out}.npy --count 8"
+BENCH_LOADER = {
+    "--data": run("--data {data}", printed("images")),
+    "--dataset": run("--dataset mnist", lambda o: o.code),
+    "--split": run("--split val", printed("images"), batch=LOADER),
+    "--image-size": run("--image-size 8", printed("image_size"), batch=LOADER),
+    "--decode": run("--decode whole", views, "--data {shards} --image-size 8 " + DUMP),
+    "--bad-images": run("--bad-images skip", lambda o: o.code, "--data {bad} --batch-size 64"),
+    "--batch-size": told("--batch-size 3", printed("batch_size"), batch=LOADER),
+    "--workers": told("--workers 2", printed("threads"), batch=LOADER),
+    "--batches": told("--batches 2", printed("batches"), batch=LOADER),
+    "--warmup": refused("--warmup 0"),
+    "--seed": run("--seed 1", views, DUMP),
+    "--dump": run("--dump {out}.npy", lambda o: o.folder.with_suffix(".npy").exists(), batch=DUMP),
+    "--count": run("--count 5", views, DUMP),
+    "--json": run("--json", lambda o: len(o.stdout.splitlines())),
+}
+PACK = {
+    "--split": run("--split val", output),
+    "--max-side": run("--max-side 12", Outcome.files),
+    "--short-side": run("--short-side 12", Outcome.files),
+    "--quality": run("--quality 20", Outcome.files, "--max-side 12"),
+    "--per-shard": run("--per-shard 7", lambda o: sorted(o.files())),
+    "--order": run("--order sorted", Outcome.files),
+    "--bad-images": run("--bad-images skip", lambda o: o.code, base="pack {bad} {out} --max-side 12"),
+    "--workers": refused("--workers 100000"),
+    "--json": run("--json", output),
+}
+INSPECT = {"--json": run("--json", output), "--tensors": run("--tensors", output)}
+EXPORT = {"--network": run("--network sampled", lambda o: o.folder.with_suffix(".pt").stat().st_size)}
+PROGRAM_ITSELF = {
+    "--config": run("--config {config}", output, "inspect {compact}"),
+    "--version": run("--version", output),
+}
+TABLES = {
+    "": PROGRAM_ITSELF,
+    "train": TRAIN,
+    "eval": EVAL,
+    "plan": PLAN,
+    "bench allreduce": BENCH_ALLREDUCE,
+    "bench step": BENCH_STEP,
+    "bench loader": BENCH_LOADER,
+    "pack": PACK,
+    "inspect": INSPECT,
+    "export": EXPORT,
+    "completion": {},
+}
+# Of the ranks above 0 of a start in which no two have the same options: what those options need beside them.
+NEEDED = {("bench step", 1): COMPACT, ("bench step", 2): APPROXIMATE, ("bench step", 3): APPROXIMATE}
+
+
+def png(pixels: bytes, side: int) -> bytes:
+    """Of three bytes a pixel."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    lines = b"".join(b"\0" + pixels[row * 3 * side :][: 3 * side] for row in range(side))
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, data) for kind, data in parts)
+
+
+def write_pictures(folder: Path) -> None:
+    """An image folder of two classes, of pictures that are large enough to decode a part of them."""
+    side = 64
+    generator = random.Random(1)
+    for split, count in (("train", 32), ("val", 16)):
+        for label in ("cat", "dog"):
+            (folder / split / label).mkdir(parents=True)
+            for i in range(count):
+                picture = png(generator.randbytes(3 * side * side), side)
+                (folder / split / label / f"{i:02}.png").write_bytes(picture)
+
+
+class Starts:
+    """Of the program, each of which is started once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.numbers = itertools.count()
+
+    @functools.cache  # noqa: B019 (a test class has one, as long as it runs)
+    def of(self, command: str, options: str = "", base: str = "") -> Outcome:
+        out = self.folder / f"out-{next(self.numbers)}"
+        arguments = self.filled(f"{base or BASES[command]} {options}", out)
+        return self.start([PROGRAM, *arguments], out, WITHOUT_CARD | ALONE, in_terminal=command == "train")
+
+    @functools.cache  # noqa: B019
+    def of_ranks(self, command: str, *different: str) -> Outcome:
+        """The first rank has the command's base alone, each other one something beside it."""
+        out = self.folder / f"out-{next(self.numbers)}"
+        started = [*mpirun(1), PROGRAM, *self.filled(BASES[command], out)]
+        for options in different:
+            started += [":", "-np", "1", PROGRAM, *self.filled(f"{BASES[command]} {options}", out)]
+        return self.start(started, out, WITHOUT_CARD)
+
+    def start(
+        self, command: list[str], out: Path, environment: dict[str, str], in_terminal: bool = False
+    ) -> Outcome:
+        """With a terminal for standard output alone: --progress bar draws there."""
+        reader, writer = pty.openpty() if in_terminal else (None, subprocess.PIPE)
+        try:
+            done = subprocess.run(
+                command,
+                env=environment,
+                stdout=writer,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=120,
+                check=False,
+            )
+            if in_terminal:
+                os.set_blocking(reader, False)
+            stdout = drained(reader) if in_terminal else done.stdout
+        finally:
+            if in_terminal:
+                os.close(reader)
+                os.close(writer)
+        return Outcome(done.returncode, stdout, done.stderr, out, self)
+
+    def filled(self, options: str, out: Path) -> list[str]:
+        def place(match: re.Match) -> str:
+            return str(out if match[1] == "out" else self.place(match[1]))
+
+        return re.sub(r"\{(\w+)\}", place, options).split()
+
+    def checkpoint_of(self, *start: str) -> Path:
+        return self.of(*start).folder / "checkpoints" / "best.ckpt"
+
+    def place(self, name: str) -> Path:
+        """What a name in braces stands for: a file or folder, made when it is first needed."""
+        match name:
+            case "run":
+                return self.of("train", COMPACT).folder
+            case "compact":
+                return self.checkpoint_of("train", COMPACT)
+            case "dense":
+                return self.checkpoint_of("train")
+            case "seen":  # it has seen pictures, all that can be read
+                bad_images = TRAIN["--bad-images"]
+                return self.checkpoint_of("train", f"{bad_images.beside} {bad_images.changed}")
+            case "weights":
+                return self.of("export").folder.with_suffix(".pt")
+            case "shards":
+                return self.of("pack", "--max-side 48").folder
+        path = self.folder / name
+        if not path.exists():
+            self.make(path)
+        return path
+
+    def make(self, path: Path) -> None:
+        match path.name:
+            case "data" | "other":
+                path.mkdir()
+                for seed, (prefix, count) in enumerate(
+                    (("train", TRAINED_ON), ("t10k", 16)), start=len(path.name)
+                ):
+                    write_idx(path, prefix, count, seed)
+            case "pictures":
+                write_pictures(path)
+            case "bad":
+                write_pictures(path)
+                # Opening a folder looks at a few of its pictures: not at these.
+                for name in ("train/cat/03.png", "val/dog/05.png"):
+                    (path / name).write_bytes((path / name).read_bytes()[:40])
+            case "measured" | "measured_dense":
+                backward_ms = 200 if path.name == "measured" else 100
+                path.write_text(
+                    json.dumps({"forward_ms": 100, "backward_ms": backward_ms, "optimizer_ms": 5})
+                )
+            case "config":
+                path.write_text("[inspect]\njson = true\n")
+            case _:
+                raise ValueError(path.name)
+
+
+def drained(descriptor: int) -> str:
+    parts = []
+    while True:
+        try:
+            parts.append(os.read(descriptor, 65536))
+        except BlockingIOError:
+            return b"".join(parts).decode()
+
+
+def ranks_of(command: str) -> list[str]:
+    """What each rank above 0 is given in a start in which no two have the same options."""
+    entries = [effect for effect in TABLES[command].values() if effect.kind == "ranks"]
+    ranks = range(1, 1 + max(int(effect.beside) for effect in entries))
+    return [
+        " ".join([NEEDED.get((command, rank), ""), *(e.changed for e in entries if e.beside == str(rank))])
+        for rank in ranks
+    ]
+
+
+def outcomes(starts: Starts, command: str, effect: Effect) -> tuple[Outcome, Outcome]:
+    """Without the option, and with it."""
+    if effect.kind == "ranks":
+        return starts.of(command), starts.of_ranks(command, *ranks_of(command))
+    changed = effect.batch or effect.changed
+    return (
+        starts.of(command, effect.beside, effect.base),
+        starts.of(command, f"{effect.beside} {changed}".strip(), effect.base),
+    )
+
+
+def is_seen(effect: Effect, without: Outcome, changed: Outcome) -> bool:
+    return effect.look(without) != effect.look(changed)
+
+
+class Options(ProgramTest):
+    starts: ClassVar[Starts]
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.folder = cls.make_folder()
+        cls.starts = Starts(cls.folder)
+
+    def expect_effects(self, command: str) -> None:
+        self.assertEqual(set(TABLES[command]), set(options_of_help(program_help(command))))
+        for option, effect in TABLES[command].items():
+            with self.subTest(command=command, option=option):
+                self.assertEqual(effect.changed.split()[0].partition("=")[0], option)
+                self.assertIn(effect.changed, effect.batch or effect.changed)
+                without, changed = outcomes(self.starts, command, effect)
+                try:
+                    seen = is_seen(effect, without, changed)
+                except (OSError, ValueError, KeyError, IndexError) as problem:
+                    self.fail(f"{problem!r}: {without.stderr}\n{changed.stderr}")
+                self.assertTrue(seen, f"the same without it:\n{changed.stdout}\n{changed.stderr}")
+
+    def test_a_run_tells_what_was_changed(self) -> None:
+        for option, effect in TRAIN.items():
+            without, changed = outcomes(self.starts, "train", effect)
+            with self.subTest(option=option):
+                if changed.code == 2:
+                    self.assertEqual(option, "--dataset")  # refused, before anything is written
+                else:
+                    name = option.removeprefix("--")
+                    self.assertIn(name, changed.config())
+                    self.assertNotEqual(changed.config()[name], without.config().get(name))
+
+    def test_an_option_that_is_ignored_is_found(self) -> None:
+        """It leaves what the command does without it. Looks see no difference between two such starts."""
+        for command in ("train", "plan", "bench loader", "pack"):
+            without = self.starts.of(command)
+            again = self.starts.of.__wrapped__(self.starts, command)
+            self.assertNotEqual(without.folder, again.folder)
+            effects = [effect for effect in TABLES[command].values() if not effect.beside and not effect.base]
+            self.assertGreater(len(effects), 4)
+            for effect in effects:
+                self.assertFalse(is_seen(effect, without, again), effect.changed)
+
+    def test_all_commands_have_a_table(self) -> None:
+        self.assertEqual(set(TABLES), {"", *COMMANDS})
+
+    def test_of_the_program(self) -> None:
+        self.expect_effects("")
+
+    def test_of_train(self) -> None:
+        self.expect_effects("train")
+
+    def test_of_eval(self) -> None:
+        self.expect_effects("eval")
+
+    def test_of_plan(self) -> None:
+        self.expect_effects("plan")
+
+    def test_of_bench_allreduce(self) -> None:
+        self.expect_effects("bench allreduce")
+
+    def test_of_bench_step(self) -> None:
+        self.expect_effects("bench step")
+
+    def test_of_bench_loader(self) -> None:
+        self.expect_effects("bench loader")
+
+    def test_of_pack(self) -> None:
+        self.expect_effects("pack")
+
+    def test_of_inspect(self) -> None:
+        self.expect_effects("inspect")
+
+    def test_of_export(self) -> None:
+        self.expect_effects("export")
+
+    def test_of_completion(self) -> None:
+        self.expect_effects("completion")
+
+
+if __name__ == "__main__":
+    unittest.main()
