@@ -426,8 +426,8 @@ class Training(ProgramTest):
         options = self.options("--epochs", "2", "--progress", "bar")
         result = run([*mpirun(2), PROGRAM, *options])
         self.assertEqual(result.returncode, 0, result.stderr)
-        # A terminal shows what is behind the last return of a line; the bar is erased before.
-        shown = [line.rsplit("\r", 1)[-1].removeprefix("\x1b[K") for line in result.stderr.split("\n")]
+        # A return to the line's begin reads as its end here.
+        shown = [line.removeprefix("\x1b[K") for line in result.stderr.splitlines()]
         evaluations = [line for line in shown if " network=" in line]
         self.assertEqual(len(evaluations), 4, result.stderr)  # of both networks
         for line in evaluations:
