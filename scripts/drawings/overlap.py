@@ -90,7 +90,7 @@ def rows(drawing: Drawing, y: float, step: Step, scale: float) -> None:
     over = step.backward[-1].end
     wait = step.allreduces[-1].end - over
     drawing.text(
-        x + (over + wait) * scale + 8 if wait * scale < 240 else x + over * scale + 14,
+        x + step.end * scale + 8 if wait * scale < 240 else x + over * scale + 14,
         y + 22,
         "exposed: nothing left to compute",
         "small",
