@@ -13,7 +13,7 @@ struct TimelineEvent {
   std::string row;
   std::chrono::steady_clock::time_point began;
   std::chrono::steady_clock::time_point ended;
-  std::string detail = {};  ///< told where it is looked at closely; may be empty
+  std::string detail;  ///< told where it is looked at closely; may be empty
 };
 
 /// Records what this process does as long as it lives: what its parts tell by ProfileRange, ProfileSequence

@@ -47,7 +47,7 @@ SharedMemory::SharedMemory(int world_size, std::size_t most_bytes)
 SharedMemory::~SharedMemory() { munmap(memory_, size_); }
 
 std::byte* SharedMemory::start_of(std::size_t number, int rank) const {
-  const std::size_t ranks = static_cast<std::size_t>(world_size_);
+  const auto ranks = static_cast<std::size_t>(world_size_);
   return memory_ + stride_ * (number * ranks + static_cast<std::size_t>(rank));
 }
 
@@ -198,9 +198,9 @@ std::unique_ptr<SharedMemoryCommunicator::Exchange> SharedMemoryCommunicator::st
 }
 
 std::unique_ptr<Pending> SharedMemoryCommunicator::start_allreduce(WireBuffer buffer) {
-  const char* what = buffer.type == WireType::fp32   ? "allreduce fp32"
-                     : buffer.type == WireType::bf16 ? "allreduce bf16"
-                                                     : "allreduce fp16";
+  // What each type is called by, in the order of WireType.
+  constexpr std::array kNames{"allreduce fp32", "allreduce bf16", "allreduce fp16"};
+  const char* what = kNames.at(static_cast<std::size_t>(buffer.type));
   return reduce(start(Order::reduction, what, buffer.bytes), buffer.bytes,
                 [type = buffer.type](std::span<std::byte> sum, std::span<const std::byte> contribution) {
                   add_into(sum, contribution, type);
