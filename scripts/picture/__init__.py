@@ -1,0 +1,1 @@
+"""What scripts/pictures draws: a module for each picture, what they compute, and how SVG is written."""
