@@ -57,7 +57,8 @@ struct AllreduceThread::Item {
     started = Clock::now();
     // A row each: they are under way at the same time.
     span.emplace(agreement ? "agreement" : "AllReduce",
-                 agreement ? std::string("agreement") : concat("AllReduce ", index), describe());
+                 agreement ? "agreement" : "AllReduce " + std::to_string(index),
+                 [this] { return describe(); });
     pending = agreement ? communicator.start_allreduce_min(agreement->numbers())
                         : communicator.start_allreduce(buffer);
   }

@@ -29,12 +29,15 @@ ProfileRange::~ProfileRange() {
   }
 }
 
-ProfileSpan::ProfileSpan(std::string name, std::string row, std::string detail)
+ProfileSpan::ProfileSpan(std::string name, std::string row, const std::function<std::string()>& detail)
     : name_(std::move(name)),
       row_(std::move(row)),
-      detail_(std::move(detail)),
       nvtx_range_(start_nvtx_range(row_.c_str())),
-      began_(now_if_recorded()) {}
+      began_(now_if_recorded()) {
+  if (began_) {
+    detail_ = detail();
+  }
+}
 
 ProfileSpan::~ProfileSpan() {
   end_nvtx_range(nvtx_range_);

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -28,8 +29,8 @@ class ProfileRange {
 /// whatever threads that begins and ends. Rows hold one at a time.
 class ProfileSpan {
  public:
-  /// `detail` is told where the span is looked at closely.
-  ProfileSpan(std::string name, std::string row, std::string detail);
+  /// `detail` is told where the span is looked at closely, and asked for where there is a timeline.
+  ProfileSpan(std::string name, std::string row, const std::function<std::string()>& detail);
   ~ProfileSpan();
   ProfileSpan(const ProfileSpan&) = delete;
   ProfileSpan& operator=(const ProfileSpan&) = delete;

@@ -73,7 +73,7 @@ struct GroundTruth {
   std::filesystem::path list;
   Entries entries;
   std::int64_t num_classes = 0;
-  std::vector<std::string> class_names = {};  ///< if they are known
+  std::vector<std::string> class_names;  ///< if they are known
   std::function<std::string(const std::string& picture)> name_of;
   std::function<std::int64_t(const std::string& said)> number_of;  ///< negative: none
 };

@@ -35,6 +35,10 @@ struct PackOptions {
     config.shuffled = parse_choice<bool>(order, "--order", {{"shuffled", true}, {"sorted", false}});
     config.bad_images = parse_choice<BadImages>(bad_images, "--bad-images",
                                                 {{"error", BadImages::error}, {"skip", BadImages::skip}});
+    if (workers < 0) {
+      throw Error(ErrorKind::usage, concat("workers = ", workers,
+                                           ": expected at least 0, which is a thread a core (--workers)"));
+    }
     config.threads =
         workers > 0 ? workers : static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
     (void)splits();

@@ -3,6 +3,8 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -11,6 +13,7 @@
 #include <nlohmann/json.hpp>
 #include <span>
 #include <sstream>
+#include <system_error>
 #include <utility>
 #include <variant>
 
@@ -34,6 +37,29 @@ namespace {
 constexpr std::array kSweptGbit{0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0};
 constexpr std::array<std::int64_t, 6> kSweptWorldSizes{2, 4, 8, 16, 32, 64};
 
+struct SweptLink {
+  double gbit = 0;
+  double latency_us = 0;
+};
+
+/// "1" or "1:300": Gbit/s, and microseconds where they are not `latency_us`.
+SweptLink parse_swept_link(const std::string& text, double latency_us) {
+  SweptLink link{.latency_us = latency_us};
+  const char* const end = text.data() + text.size();
+  auto read = std::from_chars(text.data(), end, link.gbit);
+  if (read.ec == std::errc{} && read.ptr != end && *read.ptr == ':') {
+    read = std::from_chars(read.ptr + 1, end, link.latency_us);
+  }
+  const bool is_whole = read.ec == std::errc{} && read.ptr == end;
+  if (!is_whole || !(std::isfinite(link.gbit) && link.gbit > 0) ||
+      !(std::isfinite(link.latency_us) && link.latency_us >= 0)) {
+    throw Error(ErrorKind::usage, concat("'", text,
+                                         "': expected Gbit/s above 0, and where it is not --latency-us a "
+                                         "colon and microseconds, such as 1:300 (--sweep-links)"));
+  }
+  return link;
+}
+
 struct PlanOptions {
   NetworkOptions network;
   StepOptions step;
@@ -50,6 +76,7 @@ struct PlanOptions {
   bool fixed_buckets = false;  ///< --bucket-mb was given
   std::vector<double> compare;
   bool sweep = false;
+  std::vector<std::string> sweep_links;
   bool plot = false;
   std::string colour = "auto";
   std::string run;
@@ -60,6 +87,19 @@ struct PlanOptions {
     const bool may =
         std::getenv("NO_COLOR") == nullptr && ::isatty(STDOUT_FILENO) == 1;  // NOLINT(concurrency-mt-unsafe)
     return colour == "always" || (colour == "auto" && may);
+  }
+
+  [[nodiscard]] std::vector<SweptLink> swept_links() const {
+    std::vector<SweptLink> links;
+    for (const std::string& text : sweep_links) {
+      links.push_back(parse_swept_link(text, latency_us));
+    }
+    if (sweep_links.empty()) {
+      for (const double gbit : kSweptGbit) {
+        links.push_back({.gbit = gbit, .latency_us = latency_us});
+      }
+    }
+    return links;
   }
 
   void validate() const {
@@ -79,6 +119,7 @@ struct PlanOptions {
       throw Error(ErrorKind::usage,
                   "--compare: mode dense leaves nothing out; expected another --mode, such as compact");
     }
+    (void)swept_links();
     if (colour != "auto" && colour != "always" && colour != "never") {
       throw Error(ErrorKind::usage, concat("'", colour, "': expected one of auto, always, never (--color)"));
     }
@@ -165,11 +206,13 @@ std::vector<RatioCost> ratio_costs(PlanOptions options, const Layout& layout) {
 /// --sweep, where compute was not measured.
 std::vector<SweepCell> sweep_allreduces(PlanOptions options, const LayerCost& total) {
   std::vector<SweepCell> cells;
-  for (const double gbit : kSweptGbit) {
+  for (const auto& [gbit, latency_us] : options.swept_links()) {
     options.link_gbit = gbit;
+    options.latency_us = latency_us;
     for (const std::int64_t ranks : kSweptWorldSizes) {
       options.world_size = static_cast<int>(ranks);
       cells.push_back({.link_gbit = gbit,
+                       .latency_us = latency_us,
                        .world_size = ranks,
                        .ours_ms = allreduce_ms(options, wire_bytes(options, total)),
                        .ddp_ms = allreduce_ms(options, 2.0 * static_cast<double>(total.dense_numel))});
@@ -181,11 +224,15 @@ std::vector<SweepCell> sweep_allreduces(PlanOptions options, const LayerCost& to
 /// The same where it was.
 std::vector<SweepCell> sweep_steps(PlanOptions options, const Predictor& predictor) {
   std::vector<SweepCell> cells;
-  for (const double gbit : kSweptGbit) {
+  for (const auto& [gbit, latency_us] : options.swept_links()) {
     options.link_gbit = gbit;
+    options.latency_us = latency_us;
     for (const StepPrediction& step : predictor.steps(cluster_of(options), kSweptWorldSizes)) {
-      cells.push_back(
-          {.link_gbit = gbit, .world_size = step.world_size, .ours_ms = step.ours_ms, .ddp_ms = step.ddp_ms});
+      cells.push_back({.link_gbit = gbit,
+                       .latency_us = latency_us,
+                       .world_size = step.world_size,
+                       .ours_ms = step.ours_ms,
+                       .ddp_ms = step.ddp_ms});
     }
   }
   return cells;
@@ -327,6 +374,11 @@ void add_plan_command(CLI::App& program, Action& action) {
   command->add_flag("--sweep", o->sweep,
                     "How much faster than DDP with its bf16 hook, by bandwidth and number of workers: the "
                     "AllReduce, or with --measured the step");
+  command
+      ->add_option("--sweep-links", o->sweep_links,
+                   "The links of --sweep: Gbit/s, or Gbit/s:microseconds where it is not --latency-us: "
+                   "0.1:500,1:300,10")
+      ->delimiter(',');
   command->add_flag("--plot", o->plot, "With a bar for each layer: its bytes, and those that are sent");
   command->add_option("--color", o->colour, "auto: on a terminal, unless NO_COLOR is set; always; never");
   command->add_option("--run", o->run,
@@ -334,6 +386,7 @@ void add_plan_command(CLI::App& program, Action& action) {
                       "also its images and workers");
   command->add_flag("--json", o->json, "One JSON object");
   command->callback([command, o, &action] {
+    o->sweep = o->sweep || !o->sweep_links.empty();
     o->fixed_buckets = command->get_option("--bucket-mb")->count() > 0;
     if (!o->run.empty()) {
       take_from_run(*command, o->run);

@@ -7,6 +7,7 @@
 #include <set>
 #include <sstream>
 #include <string_view>
+#include <utility>
 
 #include "core/text.hpp"
 #include "core/units.hpp"
@@ -204,20 +205,21 @@ void print_predictions(const PlanFigures& figures, Table& table) {
 
 void print_sweep(const PlanFigures& figures, Table& table) {
   std::set<std::int64_t> world_sizes;
-  std::set<double> rates;
+  std::set<std::pair<double, double>> links;
   for (const SweepCell& cell : figures.sweep) {
     world_sizes.insert(cell.world_size);
-    rates.insert(cell.link_gbit);
+    links.emplace(cell.link_gbit, cell.latency_us);
   }
   std::vector<std::string> columns;
   for (const std::int64_t ranks : world_sizes) {
     columns.push_back(concat(ranks, " workers"));
   }
   table.heading("Gbit/s", columns);
-  for (const double rate : rates) {
-    table.name(plain(rate));
+  for (const auto& [gbit, latency_us] : links) {
+    const bool has_its_own = latency_us != figures.latency_us;
+    table.name(has_its_own ? concat(plain(gbit), ", ", plain(latency_us), " us") : plain(gbit));
     for (const SweepCell& cell : figures.sweep) {
-      if (cell.link_gbit == rate) {
+      if (std::pair(cell.link_gbit, cell.latency_us) == std::pair(gbit, latency_us)) {
         table.gain(cell.ddp_ms / cell.ours_ms);
       }
     }
@@ -335,6 +337,7 @@ nlohmann::ordered_json to_json(const PlanFigures& figures) {
   const std::string what = figures.sweeps_steps ? "step_ms" : "allreduce_ms";
   for (const SweepCell& cell : figures.sweep) {
     json["sweep"].push_back({{"link_gbit", cell.link_gbit},
+                             {"latency_us", cell.latency_us},
                              {"world_size", cell.world_size},
                              {what, cell.ours_ms},
                              {"ddp_bf16_" + what, cell.ddp_ms}});

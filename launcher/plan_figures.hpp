@@ -18,10 +18,11 @@ struct RatioCost {
   double allreduce_ms = 0;
 };
 
-/// What --sweep asks for one bandwidth and number of workers: a whole step where compute was measured, else
+/// What --sweep asks for one link and number of workers: a whole step where compute was measured, else
 /// the AllReduce alone.
 struct SweepCell {
   double link_gbit = 0;
+  double latency_us = 0;
   std::int64_t world_size = 1;
   double ours_ms = 0;
   double ddp_ms = 0;  ///< DistributedDataParallel with its bf16 hook

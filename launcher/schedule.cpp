@@ -34,9 +34,9 @@ double Schedule::lr(std::int64_t step) const {
 
 std::int64_t Schedule::drops(std::int64_t epoch) const {
   constexpr std::int64_t kUsual = 30;
-  return milestones_.empty() ? epoch / kUsual : std::ranges::count_if(milestones_, [&](double milestone) {
-    return static_cast<double>(epoch) >= milestone;
-  });
+  return milestones_.empty()
+             ? epoch / kUsual
+             : std::ranges::count_if(milestones_, [&](std::int64_t milestone) { return epoch >= milestone; });
 }
 
 std::int64_t Schedule::image_size(std::int64_t step) const {

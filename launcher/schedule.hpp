@@ -34,7 +34,7 @@ class Schedule {
   TrainOptions options_;
   std::int64_t steps_per_epoch_;
   std::int64_t total_steps_;
-  std::vector<double> milestones_;
+  std::vector<std::int64_t> milestones_;
 };
 
 }  // namespace slicereduce

@@ -94,6 +94,11 @@ void NetworkOptions::validate_products() const {
              option);
     }
   }
+  if (approximate == "backward" && term_norms == "weights" && weight_gradient_ratio != 1) {
+    refuse(
+        "'weights': the gradient to weights is a product without weights in it, with --approximate backward",
+        "both or subset, or --weight-gradient-ratio 1 beside it", "--term-norms");
+  }
   constexpr double kSome = 0.5;  // at 1 there is nothing to check, and a schedule may have others
   products(kSome).validate();
 }
@@ -396,14 +401,15 @@ bool TrainOptions::uses(Mode mode) const {
   return scheduled || (starts_unscheduled && parse_mode(network.mode) == mode);
 }
 
-std::vector<double> parse_milestones(const std::string& text) {
-  std::vector<double> milestones;
+std::vector<std::int64_t> parse_milestones(const std::string& text) {
+  std::vector<std::int64_t> milestones;
   std::istringstream parts(text);
   for (std::string part; std::getline(parts, part, ',');) {
     std::istringstream number(part);
-    double epoch = 0;
+    std::int64_t epoch = 0;
     if (!(number >> epoch) || !number.eof() || !(epoch > (milestones.empty() ? 0 : milestones.back()))) {
-      refuse(concat("'", part, "' in '", text, "'"), "rising epochs, as in 60,120,160", "--lr-milestones");
+      refuse(concat("'", part, "' in '", text, "'"), "rising whole epochs, as in 60,120,160",
+             "--lr-milestones");
     }
     milestones.push_back(epoch);
   }

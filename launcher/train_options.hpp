@@ -153,7 +153,7 @@ struct TrainOptions {
 };
 
 /// "60,120" to {60, 120}. Throws Error(usage) where they do not rise.
-[[nodiscard]] std::vector<double> parse_milestones(const std::string& text);
+[[nodiscard]] std::vector<std::int64_t> parse_milestones(const std::string& text);
 
 /// What the options mean to a step.
 [[nodiscard]] TrainingStepConfig training_step_config(const StepOptions& step);

@@ -89,6 +89,27 @@ class Commands(ProgramTest):
             self.assertEqual(cell["allreduce_ms"], total["allreduce_ms"])
             self.assertEqual(cell["ddp_bf16_allreduce_ms"], total["dense_bf16_allreduce_ms"])
 
+    def test_plan_sweeps_the_links_that_it_is_told(self) -> None:
+        (self.folder / "step.json").write_text('{"forward_ms": 100, "backward_ms": 200, "optimizer_ms": 5}')
+        measured = ("--measured", str(self.folder / "step.json"))
+        options = ("plan", "--arch", "resnet50", "--wire", "bf16", "--bucket-mb", "1", *measured)
+        swept = ("--sweep-links", "0.25:700,20", "--latency-us", "30")
+        sweep = json.loads(run([PROGRAM, *options, *swept, "--json"]).stdout)["sweep"]
+        links = {(cell["link_gbit"], cell["latency_us"]) for cell in sweep}
+        self.assertEqual(links, {(0.25, 700), (20, 30)})
+        for gbit, latency_us in links:
+            where = ("--link-gbit", str(gbit), "--latency-us", str(latency_us), "--json")
+            told = json.loads(run([PROGRAM, *options, *where]).stdout)["predictions"]
+            steps = {line["world_size"]: (line["step_ms"], line["ddp_bf16_step_ms"]) for line in told}
+            for cell in sweep:
+                if (cell["link_gbit"], cell["latency_us"]) == (gbit, latency_us):
+                    self.assertEqual(
+                        (cell["step_ms"], cell["ddp_bf16_step_ms"]), steps[cell["world_size"]], cell
+                    )
+        self.assertRegex(run([PROGRAM, *options, *swept]).stdout, r"(?m)^0\.25, 700 us .*\n20 ")
+        for wrong in ("0", "1:", "1:-3", "x", "1:2:3", "inf"):
+            self.refused(*options, "--sweep-links", wrong, says="(--sweep-links)")
+
     def test_plan_says_where_it_begins_to_pay(self) -> None:
         compute = {"forward_ms": 100, "backward_ms": 200, "optimizer_ms": 5}
         (self.folder / "dense.json").write_text(json.dumps(compute))

@@ -174,6 +174,7 @@ class Packing(ProgramTest):
             "pack", str(images), str(shards / "x"), "--max-side", "9", "--short-side", "9", says="one of them"
         )
         self.refused("pack", str(self.folder / "nowhere"), str(shards), says="nowhere")
+        self.refused("pack", str(images), str(shards / "y"), "--workers", "-1", says="(--workers)")
         self.assertFalse((shards / "x").exists())
 
 

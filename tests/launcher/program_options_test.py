@@ -367,6 +367,7 @@ PLAN = {
     "--measured-dense": run("--measured-dense {measured_dense}", output, MEASURED),
     "--compare": run("--compare 0.5,0.25", lambda o: "ratios" in o.printed(), COMPACT, TABLES_OF_PLAN),
     "--sweep": run("--sweep", lambda o: "sweep" in o.printed(), COMPACT, TABLES_OF_PLAN),
+    "--sweep-links": run("--sweep-links 3:7", lambda o: "sweep" in o.printed() and o.printed()["sweep"][0]),
     "--plot": run("--plot", lambda o: "\u2588" in o.stdout, "--json=false", DRAWN),
     "--color": run("--color always", lambda o: "\x1b[" in o.stdout, "--json=false", DRAWN),
     "--run": run("--run {run}", output),

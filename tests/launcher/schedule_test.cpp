@@ -39,7 +39,7 @@ TEST(Schedule, StepTakesATenthEveryThirtyEpochs) {
 
 TEST(Schedule, StepDropsAtItsMilestones) {
   TrainOptions options = options_with("step");
-  options.lr_milestones = "6,12.5";
+  options.lr_milestones = "6,13";
   options.lr_gamma = 0.2;
   const Schedule schedule(options, 10);
   EXPECT_DOUBLE_EQ(schedule.lr(59), 1.0);

@@ -70,7 +70,7 @@ TEST(TrainOptions, NameTheOptionThatIsWrong) {
   expect_refused([](auto& o) { o.schedule = "linear"; }, "--schedule");
   expect_refused([](auto& o) { o.lr_milestones = "30"; }, "--schedule");
   expect_refused([](auto& o) { o.lr_gamma = 0.5; }, "--schedule");
-  for (const char* milestones : {"30,20", "0", "30,x", "30;60"}) {
+  for (const char* milestones : {"30,20", "0", "30,x", "30;60", "30,45.5"}) {
     expect_refused(
         [&](auto& o) {
           o.schedule = "step";
@@ -252,7 +252,7 @@ TEST(TrainOptions, RefuseWhatApproximationCannotDo) {
                    o.network.approximate = "backward";
                    o.network.term_norms = "weights";
                  }),
-                 "weights alone");
+                 "--term-norms");
   EXPECT_NO_THROW([&] {
     TrainOptions options;
     approximate([](auto& o) {
