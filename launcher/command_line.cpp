@@ -86,10 +86,11 @@ void add_network_options(CLI::App& app, NetworkOptions& o) {
 
 void add_reduction_options(CLI::App& app, StepOptions& o) {
   constexpr const char* kGroup = "Step";
-  app.add_option(
-         "--reduce", o.reduce,
-         "slices: what was sampled, all of it in mode dense; powersgd: its factors of low rank, with "
-         "feedback; dense: the whole gradient, for comparison; auto: powersgd between several workers")
+  app.add_option("--reduce", o.reduce,
+                 "slices: what was sampled, all of it in mode dense; powersgd: its factors of low rank, with "
+                 "feedback; dense: the whole gradient, for comparison; auto: powersgd between several "
+                 "workers, slices "
+                 "with one and with --backend nccl")
       ->group(kGroup);
   app.add_option("--powersgd-rank", o.powersgd_rank, "Rank of the factors with --reduce powersgd or auto")
       ->group(kGroup);

@@ -70,7 +70,9 @@ const std::map<std::string, const char*>& examples() {
 void add_examples(CLI::App& command) {
   const auto found = examples().find(command.get_name());
   if (found != examples().end()) {
-    command.footer(concat("Examples:\n", found->second));
+    command.footer(
+        concat("Options can be in a file, too: --config FILE, such as a run's config.toml\n\nExamples:\n",
+               found->second));
   }
   for (CLI::App* sub : command.get_subcommands(nullptr)) {
     add_examples(*sub);

@@ -343,7 +343,7 @@ Moments moments(const std::vector<double>& samples) {
   return {.mean = mean, .error = std::sqrt(squares / (n - 1) / n)};
 }
 
-constexpr int kDraws = 2000;
+constexpr int kDraws = 1000;
 
 /// Within five standard errors: by chance about once in a million.
 void expect_mean(const std::vector<double>& samples, double expected, const std::string& what) {
