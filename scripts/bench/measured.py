@@ -3,8 +3,10 @@
 import functools
 import importlib.machinery
 import importlib.util
+import json
 import re
 import statistics
+import tempfile
 import tomllib
 from pathlib import Path
 from types import ModuleType
@@ -226,6 +228,10 @@ def checkpoints() -> list[tuple[str, str, float, float]]:
     ]
 
 
+def step_of_checkpoints(device: str, row: str) -> float:
+    return median("step_ms", "checkpoints", device=device, row=row)
+
+
 def checkpoint_of_50_steps(device: str, *names: str) -> float:
     return max(share for where, name, share, _ in checkpoints() if where == device and name in names)
 
@@ -236,6 +242,14 @@ def predicted() -> list[str]:
         r"(\d+) predictions, (\d+) of them within (\d+) %", (ROOT / "docs/benchmarks.md").read_text()
     )
     return list(said.groups())
+
+
+def prediction_errors(row: str) -> list[tuple[float, ...]]:
+    """Percent at each of LINKS, of each network and precision, as the same script says them."""
+    page = (ROOT / "docs/benchmarks.md").read_text()
+    table = re.search(r"<!-- table predictions -->(.*?)<!-- end -->", page, re.DOTALL)[1]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith(f"| {row} |")]
+    return [tuple(map(float, cells[3::3])) for cells in rows]
 
 
 # Plans.
@@ -252,3 +266,18 @@ def planned(*options: str) -> float:
 
 def planned_mb(*options: str) -> float:
     return total(*options)["wire_bytes"] / 1e6
+
+
+def swept(row: str, dense: str, *options: str) -> dict[tuple[float, int], tuple[float, float]]:
+    """A step of ours and one of DDP, by Gbit/s and workers, predicted from what two rows of ResNet-50 compute."""
+    with tempfile.TemporaryDirectory(prefix="slicereduce.") as folder:
+        files = [Path(folder) / name for name in ("ours.json", "dense.json")]
+        for file, each in zip(files, (row, dense), strict=True):
+            (line,) = lines("slow_links", row=each, arch="resnet50", rate=NO_LIMIT, precision="fp32")
+            file.write_text(json.dumps(line))
+        computes = ("--measured", str(files[0]), "--measured-dense", str(files[1]))
+        said = plan("--arch", "resnet50", "--image-size", "64", "--wire", "bf16", *options, *computes, "--sweep")
+    return {
+        (cell["link_gbit"], cell["world_size"]): (cell["step_ms"], cell["ddp_bf16_step_ms"])
+        for cell in said["sweep"]
+    }
