@@ -228,8 +228,10 @@ def checkpoints() -> list[tuple[str, str, float, float]]:
     ]
 
 
-def step_of_checkpoints(device: str, row: str) -> float:
-    return median("step_ms", "checkpoints", device=device, row=row)
+def steps_with_and_without_factors(device: str) -> list[float]:
+    """Milliseconds of rank 16's and of slices' between two workers, with no slow link."""
+    rows = ("factors of rank 16", "slices")
+    return [median("step_ms", "checkpoints", device=device, row=row) for row in rows]
 
 
 def checkpoint_of_50_steps(device: str, *names: str) -> float:
@@ -269,14 +271,16 @@ def planned_mb(*options: str) -> float:
 
 
 def swept(row: str, dense: str, *options: str) -> dict[tuple[float, int], tuple[float, float]]:
-    """A step of ours and one of DDP, by Gbit/s and workers, predicted from what two rows of ResNet-50 compute."""
+    """A step of ours and one of DDP, by Gbit/s and workers, predicted from two rows' compute of ResNet-50."""
     with tempfile.TemporaryDirectory(prefix="slicereduce.") as folder:
         files = [Path(folder) / name for name in ("ours.json", "dense.json")]
         for file, each in zip(files, (row, dense), strict=True):
-            (line,) = lines("slow_links", row=each, arch="resnet50", rate=NO_LIMIT, precision="fp32")
-            file.write_text(json.dumps(line))
+            there = lines("slow_links", row=each, arch="resnet50", rate=NO_LIMIT, precision="fp32")
+            file.write_text(json.dumps(there[0]))
         computes = ("--measured", str(files[0]), "--measured-dense", str(files[1]))
-        said = plan("--arch", "resnet50", "--image-size", "64", "--wire", "bf16", *options, *computes, "--sweep")
+        said = plan(
+            "--arch", "resnet50", "--image-size", "64", "--wire", "bf16", *options, *computes, "--sweep"
+        )
     return {
         (cell["link_gbit"], cell["world_size"]): (cell["step_ms"], cell["ddp_bf16_step_ms"])
         for cell in said["sweep"]
