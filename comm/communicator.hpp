@@ -64,6 +64,7 @@ class Communicator {
   [[nodiscard]] virtual c10::Device device() const noexcept { return c10::kCPU; }
   /// That of the same ranks which reduces in host memory: this one, or one that it is built upon.
   [[nodiscard]] virtual Communicator& on_host() noexcept { return *this; }
+  [[nodiscard]] virtual const Communicator& on_host() const noexcept { return *this; }
 
   /// Memory of device() for numbers that go out step after step: where the network reaches it without a copy
   /// in between, if the communicator knows of such. All ranks must ask for the same, in the same order, and
@@ -94,10 +95,13 @@ class Communicator {
   /// Collective. Blocks until every rank has called it.
   virtual void barrier() = 0;
 
-  /// Held by a thread as long as it waits for other ranks, so that waits() can tell.
+  /// Held by a thread as long as it waits for other ranks, so that waits() of on_host() can tell: ranks look
+  /// there for all that are built upon it.
   class Wait {
    public:
-    explicit Wait(const Communicator& communicator) : waiting_(communicator.waiting_) { ++waiting_; }
+    explicit Wait(const Communicator& communicator) : waiting_(communicator.on_host().waiting_) {
+      ++waiting_;
+    }
     ~Wait() { --waiting_; }
     Wait(const Wait&) = delete;
     Wait& operator=(const Wait&) = delete;

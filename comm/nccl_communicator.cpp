@@ -86,6 +86,7 @@ class NcclCommunicator final : public Communicator {
   [[nodiscard]] int world_size() const noexcept override { return control_.world_size(); }
   [[nodiscard]] c10::Device device() const noexcept override { return device_; }
   [[nodiscard]] Communicator& on_host() noexcept override { return control_; }
+  [[nodiscard]] const Communicator& on_host() const noexcept override { return control_; }
   [[nodiscard]] at::Tensor make_buffer(std::int64_t numel, WireType type) override {
     return connection_->registered(numel, type);
   }

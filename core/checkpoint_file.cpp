@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <span>
 #include <string_view>
 #include <unordered_set>
@@ -65,31 +64,50 @@ c10::IValue to_ivalue(const CheckpointContent& content) {
   throw Error(ErrorKind::input, concat("checkpoint ", path.string(), ": ", what));
 }
 
-/// The part of `bytes` that the trailer vouches for.
-std::span<const std::byte> checked_payload(std::span<const std::byte> bytes,
-                                           const std::filesystem::path& path) {
+bool begins_as_checkpoint(const InputFile& file) {
+  constexpr std::uint64_t kHead = 256;  // the mark is within
+  std::vector<std::byte> head(std::min(kHead, file.size()));
+  file.read_at(0, head);
+  return begins_with_record(head, kMark);
+}
+
+Digest128 digest_of_head(const InputFile& file, std::uint64_t bytes) {
+  constexpr std::uint64_t kPiece = std::uint64_t{4} << 20;
+  std::vector<std::byte> piece(std::min(kPiece, bytes));
+  RunningDigest128 digest;
+  for (std::uint64_t at = 0; at < bytes; at += piece.size()) {
+    piece.resize(std::min(kPiece, bytes - at));
+    file.read_at(at, piece);
+    digest.add(piece);
+  }
+  return digest.value();
+}
+
+/// How many bytes of the file the trailer vouches for.
+std::uint64_t checked_payload(const InputFile& file) {
   constexpr const char* kCut = "cut short or damaged at its end: use an older one";
   constexpr const char* kOther = "not a slicereduce checkpoint";
-  const bool begins_well = begins_with_record(bytes, kMark);
-  if (bytes.size() < sizeof(Trailer)) {
-    refuse(path, begins_well && !bytes.empty() ? kCut : kOther);
+  const std::filesystem::path& path = file.path();
+  const bool begins_well = begins_as_checkpoint(file);
+  if (file.size() < sizeof(Trailer)) {
+    refuse(path, begins_well && file.size() > 0 ? kCut : kOther);
   }
+  const std::uint64_t payload_bytes = file.size() - sizeof(Trailer);
   Trailer trailer{};
-  std::memcpy(&trailer, bytes.last(sizeof(Trailer)).data(), sizeof(Trailer));
+  file.read_at(payload_bytes, std::as_writable_bytes(std::span(&trailer, 1)));
   if (trailer.magic != kMagic) {
     refuse(path, begins_well ? kCut : kOther);
   }
-  const auto payload = bytes.first(bytes.size() - sizeof(Trailer));
   if (trailer.own_digest != digest_of_trailer(trailer)) {
     refuse(path, "the checksum of its trailer differs: it is damaged; use an older one");
   }
-  if (trailer.payload_bytes != payload.size()) {
+  if (trailer.payload_bytes != payload_bytes) {
     refuse(path, "cut short, or bytes were added: use an older one");
   }
-  if (trailer.payload_digest != digest128_of(payload)) {
+  if (trailer.payload_digest != digest_of_head(file, payload_bytes)) {
     refuse(path, "its checksum differs: it is damaged; use an older one");
   }
-  return payload;
+  return payload_bytes;
 }
 
 template <typename T>
@@ -100,29 +118,22 @@ T expect(const PickleValue& value, const std::filesystem::path& path) {
   refuse(path, "its content is not laid out as a checkpoint's: written by another version?");
 }
 
-StateDict load_section(TorchArchive& archive, const PickleDict& dict, const std::filesystem::path& path) {
-  StateDict tensors;
+/// Each name once: a tensor that is looked at must be the one that is used.
+void require_unique_names(const PickleDict& dict, const std::filesystem::path& path) {
   std::unordered_set<std::string_view> seen;
-  for (const auto& [key, tensor] : dict.items) {
-    const auto name = expect<std::string_view>(key, path);
-    if (!seen.insert(name).second) {
-      refuse(path, "a tensor's name is there twice");
+  for (const auto& [key, value] : dict.items) {
+    if (!seen.insert(expect<std::string_view>(key, path)).second) {
+      refuse(path, "a section's or a tensor's name is there twice");
     }
-    tensors.emplace_back(name, archive.load(*expect<const PickledTensor*>(tensor, path)));
   }
-  return tensors;
+}
+
+const PickleDict& sections_of(const TorchArchive& archive, const std::filesystem::path& path) {
+  const auto& root = *expect<const PickleDict*>(archive.root(), path);
+  return *expect<const PickleDict*>(root.find("sections"), path);
 }
 
 }  // namespace
-
-const StateDict& CheckpointContent::section(std::string_view name, std::string_view where) const {
-  const auto found =
-      std::ranges::find_if(sections, [name](const auto& entry) { return entry.first == name; });
-  if (found == sections.end()) {
-    throw Error(ErrorKind::input, concat("checkpoint ", where, ": has no section ", name));
-  }
-  return found->second;
-}
 
 void write_checkpoint(const std::filesystem::path& path, const CheckpointContent& content) {
   AtomicFile file(path);
@@ -140,21 +151,37 @@ void write_checkpoint(const std::filesystem::path& path, const CheckpointContent
   file.commit();
 }
 
-CheckpointContent read_checkpoint(const std::filesystem::path& path) {
-  const auto bytes = read_whole(path);
-  TorchArchive archive(checked_payload(bytes, path), path.string());
-  const auto& root = *expect<const PickleDict*>(archive.root(), path);
-  CheckpointContent content;
-  content.manifest = expect<std::string_view>(root.find("manifest"), path);
-  std::unordered_set<std::string_view> seen;
-  for (const auto& [key, dict] : expect<const PickleDict*>(root.find("sections"), path)->items) {
-    const auto name = expect<std::string_view>(key, path);
-    if (!seen.insert(name).second) {
-      refuse(path, "a section's name is there twice");
-    }
-    content.sections.emplace_back(name, load_section(archive, *expect<const PickleDict*>(dict, path), path));
+CheckpointReader::CheckpointReader(const std::filesystem::path& path) : path_(path) {
+  InputFile file(path);
+  const std::uint64_t payload_bytes = checked_payload(file);
+  archive_ = std::make_unique<TorchArchive>(std::move(file), payload_bytes);
+  const auto& root = *expect<const PickleDict*>(archive_->root(), path);
+  manifest_ = expect<std::string_view>(root.find("manifest"), path);
+  const PickleDict& sections = sections_of(*archive_, path);
+  require_unique_names(sections, path);
+  for (const auto& [name, tensors] : sections.items) {
+    require_unique_names(*expect<const PickleDict*>(tensors, path), path);
   }
-  return content;
+}
+
+CheckpointReader::~CheckpointReader() = default;
+
+StateDict CheckpointReader::load(std::string_view section,
+                                 const std::function<bool(std::string_view)>& wanted) {
+  const auto& sections = sections_of(*archive_, path_).items;
+  const auto found = std::ranges::find_if(
+      sections, [&](const auto& entry) { return expect<std::string_view>(entry.first, path_) == section; });
+  if (found == sections.end()) {
+    throw Error(ErrorKind::input, concat("checkpoint ", path_.string(), ": has no section ", section));
+  }
+  StateDict tensors;
+  for (const auto& [key, tensor] : expect<const PickleDict*>(found->second, path_)->items) {
+    const auto name = expect<std::string_view>(key, path_);
+    if (!wanted || wanted(name)) {
+      tensors.emplace_back(name, archive_->load(*expect<const PickledTensor*>(tensor, path_)));
+    }
+  }
+  return tensors;
 }
 
 }  // namespace slicereduce

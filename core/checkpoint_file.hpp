@@ -1,6 +1,8 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -10,15 +12,14 @@
 
 namespace slicereduce {
 
+class TorchArchive;
+
 /// What a checkpoint file holds.
 struct CheckpointContent {
   /// For instance weights, momentum, statistics. Names are unique.
   std::vector<std::pair<std::string, StateDict>> sections;
   /// JSON, UTF-8: what isn't a tensor (options, step, versions).
   std::string manifest;
-
-  /// Throws Error(input) where there is no such section; `where` names the file.
-  [[nodiscard]] const StateDict& section(std::string_view name, std::string_view where) const;
 };
 
 /// Writes `content` atomically: readers see the old file or the whole new one. The file is a payload,
@@ -27,9 +28,28 @@ struct CheckpointContent {
 /// The same content gives the same bytes. Throws Error(io).
 void write_checkpoint(const std::filesystem::path& path, const CheckpointContent& content);
 
-/// Everything is checked before anything is read: a file that was cut short or in which any byte differs
-/// gives Error(input) naming the file and which of the two it is, as does a file of another kind. Tensors
-/// come back in host memory.
-[[nodiscard]] CheckpointContent read_checkpoint(const std::filesystem::path& path);
+/// A file that write_checkpoint has written. It holds no tensors: those that are asked for are read then.
+class CheckpointReader {
+ public:
+  /// Everything is checked before anything is read: a file that was cut short or in which any byte differs
+  /// gives Error(input) naming the file and which of the two it is, as does a file of another kind.
+  explicit CheckpointReader(const std::filesystem::path& path);
+  ~CheckpointReader();
+  CheckpointReader(const CheckpointReader&) = delete;
+  CheckpointReader& operator=(const CheckpointReader&) = delete;
+  CheckpointReader(CheckpointReader&&) = delete;
+  CheckpointReader& operator=(CheckpointReader&&) = delete;
+
+  [[nodiscard]] const std::string& manifest() const { return manifest_; }
+  /// A section's tensors, or those whose names are `wanted`, in host memory. Throws Error(input) where there
+  /// is no such section.
+  [[nodiscard]] StateDict load(std::string_view section,
+                               const std::function<bool(std::string_view)>& wanted = {});
+
+ private:
+  std::filesystem::path path_;
+  std::unique_ptr<TorchArchive> archive_;
+  std::string manifest_;
+};
 
 }  // namespace slicereduce

@@ -3,7 +3,6 @@
 #include <ATen/core/ivalue.h>
 #include <ATen/ops/empty_strided.h>
 #include <c10/util/accumulate.h>
-#include <caffe2/serialize/file_adapter.h>
 #include <caffe2/serialize/inline_container.h>
 #include <torch/csrc/jit/serialization/pickler.h>
 
@@ -11,7 +10,6 @@
 #include <array>
 #include <cstring>
 #include <exception>
-#include <fstream>
 #include <new>
 #include <optional>
 #include <utility>
@@ -31,23 +29,36 @@ using caffe2::serialize::ReadAdapterInterface;
 constexpr std::string_view kZipMagic = "PK\x03\x04";
 constexpr std::string_view kArchiveName = "archive";  // what PyTorchStreamWriter calls what has no path
 
-/// LibTorch's own adapter for memory doesn't look where it reads.
-class MemoryAdapter final : public ReadAdapterInterface {
+/// The beginning of a file. LibTorch's reader is in C and takes no exceptions: what goes wrong waits until it
+/// has returned.
+class FileHead final : public ReadAdapterInterface {
  public:
-  explicit MemoryAdapter(std::span<const std::byte> bytes) : bytes_(bytes) {}
+  FileHead(InputFile file, std::uint64_t bytes) : file_(std::move(file)), bytes_(bytes) {}
 
-  std::size_t size() const override { return bytes_.size(); }
-  std::size_t read(std::uint64_t position, void* out, std::size_t count, const char*) const override {
-    if (position > bytes_.size()) {
+  std::size_t size() const override { return bytes_; }
+  std::size_t read(std::uint64_t position, void* out, std::size_t count,
+                   const char* what = "") const override {
+    (void)what;
+    const std::size_t there = position > bytes_ ? 0 : std::min<std::uint64_t>(count, bytes_ - position);
+    try {
+      file_.read_at(position, {static_cast<std::byte*>(out), there});
+      return there;
+    } catch (...) {
+      problem_ = std::current_exception();
       return 0;
     }
-    const auto piece = bytes_.subspan(position).first(std::min(count, bytes_.size() - position));
-    std::ranges::copy(piece, static_cast<std::byte*>(out));
-    return piece.size();
   }
+  void rethrow_problem() const {
+    if (problem_) {
+      std::rethrow_exception(problem_);
+    }
+  }
+  [[nodiscard]] std::string name() const { return file_.path().string(); }
 
  private:
-  std::span<const std::byte> bytes_;
+  InputFile file_;
+  std::uint64_t bytes_;
+  mutable std::exception_ptr problem_;
 };
 
 std::string head_of(const ReadAdapterInterface& file) {
@@ -81,8 +92,7 @@ struct TorchArchive::State {
     std::vector<std::byte> bytes;
   };
 
-  State(std::shared_ptr<ReadAdapterInterface> adapter, std::string name)
-      : where(std::move(name)), file(std::move(adapter)) {}
+  explicit State(std::shared_ptr<FileHead> head) : where(head->name()), file(std::move(head)) {}
 
   /// LibTorch's exceptions (and whatever its parsing lets through) as ours.
   template <typename Call>
@@ -90,6 +100,7 @@ struct TorchArchive::State {
     try {
       return call();
     } catch (const c10::Error& error) {
+      file->rethrow_problem();
       const std::string message = error.what_without_backtrace();
       if (message.find("not enough memory") != std::string::npos) {
         throw std::bad_alloc();  // of this machine, and no fault of the file's
@@ -174,7 +185,7 @@ struct TorchArchive::State {
   }
 
   std::string where;
-  std::shared_ptr<ReadAdapterInterface> file;
+  std::shared_ptr<FileHead> file;
   std::unique_ptr<PyTorchStreamReader> reader;
   std::unique_ptr<Pickle> pickle;
   std::optional<Storage> last;
@@ -183,20 +194,13 @@ struct TorchArchive::State {
   std::uint64_t handed_out_bytes = 0;  // as tensors
 };
 
-TorchArchive::TorchArchive(const std::filesystem::path& path) {
-  std::error_code problem;
-  if (!std::filesystem::is_regular_file(path, problem) || !std::ifstream(path)) {
-    throw Error(ErrorKind::input, concat("cannot read ", path.string(), ": no such file, or not readable"));
-  }
-  state_ =
-      std::make_unique<State>(std::make_shared<caffe2::serialize::FileAdapter>(path.string()), path.string());
+TorchArchive::TorchArchive(InputFile file, std::uint64_t bytes)
+    : state_(std::make_unique<State>(std::make_shared<FileHead>(std::move(file), bytes))) {
   state_->open();
 }
 
-TorchArchive::TorchArchive(std::span<const std::byte> bytes, std::string where)
-    : state_(std::make_unique<State>(std::make_shared<MemoryAdapter>(bytes), std::move(where))) {
-  state_->open();
-}
+TorchArchive::TorchArchive(const std::filesystem::path& path)
+    : TorchArchive(InputFile(path), InputFile(path).size()) {}
 
 TorchArchive::~TorchArchive() = default;
 

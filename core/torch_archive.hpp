@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -10,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "core/input_file.hpp"
 #include "core/pickle.hpp"
 
 namespace c10 {
@@ -23,10 +25,10 @@ namespace slicereduce {
 class TorchArchive {
  public:
   /// Reads from `path` as tensors are asked for. Throws Error(input), with what to do about files of the
-  /// format before 1.6.
+  /// format before 1.6, and Error(io) as InputFile does.
   explicit TorchArchive(const std::filesystem::path& path);
-  /// Reads from `bytes`, which must outlive it. `where` names them in errors.
-  TorchArchive(std::span<const std::byte> bytes, std::string where);
+  /// The same from the first `bytes` of a file.
+  TorchArchive(InputFile file, std::uint64_t bytes);
   ~TorchArchive();
   TorchArchive(const TorchArchive&) = delete;
   TorchArchive& operator=(const TorchArchive&) = delete;

@@ -135,19 +135,43 @@ Image load_image(const ImageSource& source, std::int64_t index) {
   }
 }
 
-std::optional<Extent> sample_extent(const ImageSource& source) {
-  // Decoding all to know for sure takes minutes on ImageNet. Photographs differ within the first two.
+namespace {
+
+/// Of a few pictures, from all over the source. Decoding all to know for sure takes minutes on ImageNet.
+std::vector<std::int64_t> samples_of(const ImageSource& source) {
   constexpr std::int64_t kSamples = 16;
-  const std::int64_t samples = std::min(kSamples, source.size());
+  const std::int64_t count = std::min(kSamples, source.size());
+  std::vector<std::int64_t> samples;
+  for (std::int64_t i = 0; i < count; ++i) {
+    samples.push_back(i * source.size() / count);
+  }
+  return samples;
+}
+
+}  // namespace
+
+std::optional<Extent> sample_extent(const ImageSource& source) {
   std::optional<Extent> extent;
-  for (std::int64_t i = 0; i < samples; ++i) {
-    const Extent found = load_image(source, i * source.size() / samples).extent();
-    if (extent.value_or(found) != found) {
-      return std::nullopt;
+  for (const std::int64_t index : samples_of(source)) {
+    try {
+      const Extent found = load_image(source, index).extent();
+      if (extent.value_or(found) != found) {
+        return std::nullopt;  // photographs differ within the first two
+      }
+      extent = found;
+    } catch (const Error& failure) {
+      if (failure.kind() != ErrorKind::input) {
+        throw;
+      }
     }
-    extent = found;
   }
   return extent;
+}
+
+void require_decodable_samples(const ImageSource& source) {
+  for (const std::int64_t index : samples_of(source)) {
+    (void)load_image(source, index);
+  }
 }
 
 }  // namespace slicereduce

@@ -57,7 +57,12 @@ class Decoder {
 /// its buffers.
 [[nodiscard]] Image load_image(const ImageSource& source, std::int64_t index);
 
-/// The extent that a few of a source's pictures share, or nothing where they differ.
+/// The extent that a few of a source's pictures share, or nothing where they differ. Those that can't be
+/// decoded are passed over: whoever reads them knows whether they are to be skipped.
 [[nodiscard]] std::optional<Extent> sample_extent(const ImageSource& source);
+
+/// Throws Error(input) naming the first of a few pictures that can't be decoded: for whoever would be ended
+/// by it later, with something written already.
+void require_decodable_samples(const ImageSource& source);
 
 }  // namespace slicereduce

@@ -148,8 +148,8 @@ class Packer {
 
   void pack(std::int64_t number, const std::filesystem::path& path) {
     const bool was_there = std::filesystem::exists(path) && std::filesystem::exists(index_path(path));
-    if (!was_there) {
-      write(number, path);
+    if (!was_there && !write(number, path)) {
+      return;
     }
     const InputFile shard(path);
     const auto index = read_whole(index_path(path));
@@ -167,12 +167,18 @@ class Packer {
   [[nodiscard]] const Packed& packed() const { return packed_; }
 
  private:
-  void write(std::int64_t number, const std::filesystem::path& path) {
+  /// Whether there was a picture to be written.
+  bool write(std::int64_t number, const std::filesystem::path& path) {
     const std::vector<Written> written = write_shard(number, path);
+    if (written.empty()) {
+      report_.on_bad_image(concat(path.string(), ", all of whose pictures are bad"));
+      return false;
+    }
     const InputFile shard(path);
     const std::string index = make_index(shard);
     compare(shard, parse_index(index, shard.size()), written);
     write_atomically(index_path(path), std::as_bytes(std::span(index)));
+    return true;
   }
 
   std::vector<Written> write_shard(std::int64_t number, const std::filesystem::path& path) {
@@ -193,7 +199,9 @@ class Packer {
         skip_or_rethrow(failure);
       }
     }
-    shard.commit();
+    if (!written.empty()) {
+      shard.commit();
+    }
     return written;
   }
 
@@ -246,6 +254,10 @@ Packed pack(const ImageSource& source, const std::filesystem::path& folder, cons
                 const auto shard = static_cast<std::int64_t>(number);
                 packer.pack(shard, folder / concat(name, "-", numbered(shard, 6), ".tar"));
               });
+  if (packer.packed().shards == 0) {
+    throw Error(ErrorKind::input, concat("none of the ", source.size(), " pictures of ", name,
+                                         " can be decoded: there is nothing to pack"));
+  }
   return packer.packed();
 }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <sstream>
+#include <system_error>
+#include <utility>
 
 #include "core/atomic_file.hpp"
 #include "core/error.hpp"
@@ -21,6 +23,26 @@ std::filesystem::path file_of_step(const std::filesystem::path& folder, std::int
   std::string digits = std::to_string(step);
   digits.insert(0, digits.size() < 8 ? 8 - digits.size() : 0, '0');
   return folder / concat(kPrefix, digits, kSuffix);
+}
+
+/// By step, which has more than eight digits in a very long run.
+std::pair<std::size_t, std::string> place_of(const std::filesystem::path& path) {
+  return {path.native().size(), path.native()};
+}
+
+/// Of a folder that may not be there yet. Throws Error(io) where it can't be read: as if it were empty, a run
+/// would begin anew over what is there.
+std::vector<std::filesystem::path> paths_in(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> paths;
+  std::error_code problem;
+  for (auto entry = std::filesystem::directory_iterator(folder, problem);
+       !problem && entry != std::filesystem::directory_iterator(); entry.increment(problem)) {
+    paths.push_back(entry->path());
+  }
+  if (problem && problem != std::errc::no_such_file_or_directory) {
+    throw Error(ErrorKind::io, concat("cannot list ", folder.string(), ": ", problem.message()));
+  }
+  return paths;
 }
 
 /// A folder's name in the options need not be UTF-8, and must not cost the checkpoint.
@@ -153,18 +175,23 @@ void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkp
                           .manifest = text_of(checkpoint.manifest.to_json())});
 }
 
-Checkpoint load_checkpoint(const std::filesystem::path& path) {
-  const CheckpointContent content = read_checkpoint(path);
-  const std::string where = path.string();
-  return {.manifest = Manifest::from_json(content.manifest, where),
-          .weights = content.section("weights", where),
-          .momentum = content.section("momentum", where),
-          .statistics = content.section("statistics", where),
-          .recalibrated = content.section("recalibrated", where),
-          .channels = content.section("channels", where),
-          .slices = content.section("slices", where),
-          .factors = content.section("factors", where),
-          .owed = content.section("owed", where)};
+Checkpoint load_checkpoint(const std::filesystem::path& path, const WantedDebts& wanted) {
+  CheckpointReader file(path);
+  const auto manifest = Manifest::from_json(file.manifest(), path.string());
+  return {
+      .manifest = manifest,
+      .weights = file.load("weights"),
+      .momentum = file.load("momentum"),
+      .statistics = file.load("statistics"),
+      .recalibrated = file.load("recalibrated"),
+      .channels = file.load("channels"),
+      .slices = file.load("slices"),
+      .factors = file.load("factors"),
+      .owed = file.load("owed", [&](std::string_view name) { return !wanted || wanted(manifest, name); })};
+}
+
+Manifest load_manifest(const std::filesystem::path& path) {
+  return Manifest::from_json(CheckpointReader(path).manifest(), path.string());
 }
 
 LoadedNetwork::LoadedNetwork(Manifest saved, at::Device device)
@@ -173,7 +200,7 @@ LoadedNetwork::LoadedNetwork(Manifest saved, at::Device device)
       plan(Plan::full(network.layout().sites)) {}
 
 std::unique_ptr<LoadedNetwork> load_network(const std::filesystem::path& path, at::Device device) {
-  const Checkpoint checkpoint = load_checkpoint(path);
+  const Checkpoint checkpoint = load_checkpoint(path, [](const auto&, auto) { return false; });
   const std::string where = path.string();
   require_parameters(checkpoint.manifest.layout(), checkpoint.weights, where);  // before memory is taken
   auto loaded = std::make_unique<LoadedNetwork>(checkpoint.manifest, device);
@@ -195,7 +222,7 @@ CheckpointFolder::CheckpointFolder(std::filesystem::path folder, std::int64_t ke
 std::vector<std::filesystem::path> CheckpointFolder::set_aside_beyond(std::int64_t step) const {
   std::vector<std::filesystem::path> aside;
   for (const auto& path : files()) {
-    if (path > file_of_step(folder_, step)) {
+    if (place_of(path) > place_of(file_of_step(folder_, step))) {
       aside.push_back(path);
       aside.back() += ".aside";
       std::error_code problem;
@@ -212,17 +239,13 @@ void CheckpointFolder::remove_unfinished() const {
   // As core/atomic_file names them: a dot and six characters behind the name to come.
   constexpr std::size_t kBehind = 7;
   std::error_code ignored;
-  std::vector<std::filesystem::path> unfinished;
-  for (const auto& entry : std::filesystem::directory_iterator(folder_, ignored)) {
-    const std::string name = entry.path().filename().string();
+  for (const auto& path : paths_in(folder_)) {
+    const std::string name = path.filename().string();
     const std::size_t end = name.size() - std::min(name.size(), kBehind);
     const bool is_ours = name.starts_with(kPrefix) || name.starts_with(kBest);
     if (is_ours && name.substr(0, end).ends_with(kSuffix) && name[end] == '.') {
-      unfinished.push_back(entry.path());
+      std::filesystem::remove_all(path, ignored);
     }
-  }
-  for (const auto& path : unfinished) {
-    std::filesystem::remove_all(path, ignored);
   }
 }
 
@@ -247,7 +270,7 @@ std::optional<std::filesystem::path> CheckpointFolder::newest_valid(
   std::reverse(all.begin(), all.end());
   for (const auto& path : all) {
     try {
-      (void)load_checkpoint(path);
+      (void)load_manifest(path);
       return path;
     } catch (const Error& problem) {
       if (problem.kind() != ErrorKind::input) {
@@ -264,14 +287,13 @@ std::optional<std::filesystem::path> CheckpointFolder::newest_valid(
 
 std::vector<std::filesystem::path> CheckpointFolder::files() const {
   std::vector<std::filesystem::path> found;
-  std::error_code problem;
-  for (const auto& entry : std::filesystem::directory_iterator(folder_, problem)) {
-    const std::string name = entry.path().filename().string();
+  for (const auto& path : paths_in(folder_)) {
+    const std::string name = path.filename().string();
     if (name.starts_with(kPrefix) && name.ends_with(kSuffix)) {
-      found.push_back(entry.path());
+      found.push_back(path);
     }
   }
-  std::sort(found.begin(), found.end());
+  std::ranges::sort(found, {}, place_of);
   return found;
 }
 

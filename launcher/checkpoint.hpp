@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/checkpoint_file.hpp"
@@ -65,8 +66,14 @@ struct Checkpoint {
 [[nodiscard]] std::vector<at::Tensor> tensors_by_slot(const StateDict& state, std::size_t count);
 
 void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkpoint);
-/// Throws Error(input) naming the file where it is damaged or of another kind.
-[[nodiscard]] Checkpoint load_checkpoint(const std::filesystem::path& path);
+/// Which of the tensors rank<r>.<parameter> that ranks owe are wanted: for many ranks they are most of a
+/// file.
+using WantedDebts = std::function<bool(const Manifest& manifest, std::string_view name)>;
+/// Without `wanted` all that is owed. Throws Error(input) naming the file where it is damaged or of another
+/// kind.
+[[nodiscard]] Checkpoint load_checkpoint(const std::filesystem::path& path, const WantedDebts& wanted = {});
+/// The manifest alone, of a file that is checked as a whole.
+[[nodiscard]] Manifest load_manifest(const std::filesystem::path& path);
 
 /// A network made from a checkpoint, with the statistics and the plan that it holds.
 struct LoadedNetwork {

@@ -83,6 +83,8 @@ StateDict gather_debts(const OwnDebts& own, Communicator& communicator) {
   return state;
 }
 
+bool is_owed_by(int rank, std::string_view name) { return name.starts_with(owed_by(rank)); }
+
 at::Tensor share_of_owed(const StateDict& owed, const ParameterShape& shape, int saved_ranks, int rank,
                          int world_size, const std::string& where) {
   if (saved_ranks == world_size) {

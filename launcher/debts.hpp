@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "comm/communicator.hpp"
@@ -31,6 +32,9 @@ struct OwnDebts {
 /// Collective. All ranks' debts as a checkpoint holds them, rank<r>.<parameter>, on rank 0; nothing on
 /// others.
 [[nodiscard]] StateDict gather_debts(const OwnDebts& own, Communicator& communicator);
+
+/// Whether that is the name of what `rank` owes.
+[[nodiscard]] bool is_owed_by(int rank, std::string_view name);
 
 /// Of a parameter: what `rank` of `world_size` owes, from what `saved_ranks` owed by a checkpoint; undefined
 /// where nothing. Throws Error(input) naming `where` for what is of another shape.

@@ -16,7 +16,7 @@ EpochSchedule<T> parse_schedule(const std::string& text, const char* option, con
   std::istringstream parts(text);
   for (std::string part; std::getline(parts, part, ',');) {
     std::istringstream fields(part);
-    double epoch = -1;
+    std::int64_t epoch = -1;
     char colon = 0;
     std::string rest;
     T value{};

@@ -24,7 +24,7 @@ inline constexpr std::array kModes{Mode::compact, Mode::feedback, Mode::approxim
 
 /// Something that changes with the epochs: from which epoch on, which value; rising.
 template <typename T>
-using EpochSchedule = std::vector<std::pair<double, T>>;
+using EpochSchedule = std::vector<std::pair<std::int64_t, T>>;
 
 /// "0:0.5,80:1.0" to {{0, 0.5}, {80, 1.0}}. Throws Error(usage) naming what is wrong with it.
 [[nodiscard]] EpochSchedule<double> parse_ratio_schedule(const std::string& text);
@@ -35,7 +35,7 @@ using EpochSchedule = std::vector<std::pair<double, T>>;
 
 /// The value in force at `epoch`; `before` the first entry.
 template <typename T>
-[[nodiscard]] T value_at(const EpochSchedule<T>& schedule, double epoch, T before) {
+[[nodiscard]] T value_at(const EpochSchedule<T>& schedule, std::int64_t epoch, T before) {
   for (const auto& [from, value] : schedule) {
     if (epoch >= from) {
       before = value;

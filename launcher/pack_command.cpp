@@ -13,6 +13,7 @@
 #include "core/log.hpp"
 #include "core/text.hpp"
 #include "core/units.hpp"
+#include "imagenet/decoder.hpp"
 #include "imagenet/open_dataset.hpp"
 #include "imagenet/pack.hpp"
 #include "launcher/commands.hpp"
@@ -128,6 +129,9 @@ ExitCode pack_folder(PackOptions& options) {
   std::vector<std::unique_ptr<ImageSource>> sources;
   for (const Split split : options.splits()) {
     sources.push_back(open_dataset(DatasetKind::imagefolder, options.data, split));
+  }
+  if (options.config.bad_images == BadImages::error) {
+    std::ranges::for_each(sources, [](const auto& source) { require_decodable_samples(*source); });
   }
   const std::filesystem::path folder = options.output;
   claim_folder(folder, recipe_of(options, sources));

@@ -27,14 +27,13 @@ nlohmann::ordered_json run_summary(const TrainOptions& options, int world_size, 
   const auto per_step = [&](std::int64_t flops) {
     return kForwardPassesOfAStep * static_cast<double>(flops * options.images_per_step(world_size));
   };
-  const auto& result = outcome.result_is_sampled ? outcome.sampled : outcome.dense;
   return {{"arch", options.network.arch},
           {"world_size", world_size},
           {"device", c10::DeviceTypeName(state.network.device().type(), /*lower_case=*/true)},
           {"epochs", outcome.epochs},
           {"steps", state.steps_done},
-          {"top1", percent(result, &Accuracy::top1)},
-          {"top5", percent(result, &Accuracy::top5)},
+          {"top1", percent(outcome.result, &Accuracy::top1)},
+          {"top5", percent(outcome.result, &Accuracy::top5)},
           {"top1_sampled", percent(outcome.sampled, &Accuracy::top1)},
           {"top1_dense", percent(outcome.dense, &Accuracy::top1)},
           {"images_per_s", outcome.train_s > 0 ? static_cast<double>(outcome.images) / outcome.train_s : 0},

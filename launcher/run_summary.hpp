@@ -14,7 +14,7 @@ namespace slicereduce {
 struct Outcome {
   std::optional<Accuracy> sampled;  ///< of the last evaluation
   std::optional<Accuracy> dense;
-  bool result_is_sampled = false;  ///< which of the two `top1` is
+  std::optional<Accuracy> result;  ///< of the two the one that `top1` is
   double epochs = 0;
   std::int64_t wire_bytes_per_step = 0;  ///< of the last step; 0 where there was none
   std::int64_t images = 0;               ///< trained on by all ranks

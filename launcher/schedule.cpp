@@ -40,14 +40,11 @@ std::int64_t Schedule::drops(std::int64_t epoch) const {
 }
 
 std::int64_t Schedule::image_size(std::int64_t step) const {
-  return value_at<std::int64_t>(parse_size_schedule(options_.size_schedule), static_cast<double>(epoch(step)),
-                                0);
+  return value_at<std::int64_t>(parse_size_schedule(options_.size_schedule), epoch(step), 0);
 }
 
-Mode Schedule::mode(std::int64_t step) const { return options_.mode_at(static_cast<double>(epoch(step))); }
+Mode Schedule::mode(std::int64_t step) const { return options_.mode_at(epoch(step)); }
 
-double Schedule::ratio(std::int64_t step) const {
-  return options_.ratio_at(static_cast<double>(epoch(step)));
-}
+double Schedule::ratio(std::int64_t step) const { return options_.ratio_at(epoch(step)); }
 
 }  // namespace slicereduce

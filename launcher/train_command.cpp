@@ -50,7 +50,7 @@ std::uint64_t agree_on_seed(const TrainOptions& options, const std::optional<std
     if (options.seed) {
       seed = *options.seed;
     } else if (resume) {
-      seed = load_checkpoint(*resume).manifest.seed;
+      seed = load_manifest(*resume).seed;
     } else {
       seed = std::random_device{}();
     }
@@ -65,7 +65,7 @@ ChosenOptions options_to_resume(const std::optional<std::filesystem::path>& resu
   std::string config;
   together(communicator, [&] {
     if (resume && communicator.rank() == 0) {
-      config = load_checkpoint(*resume).manifest.options;
+      config = load_manifest(*resume).options;
     }
   });
   return options_of_config(allgather_texts(communicator, config).front(), "train");

@@ -384,11 +384,11 @@ StepOptions TrainOptions::step_of_worker(int world_size) const {
   return own;
 }
 
-Mode TrainOptions::mode_at(double epoch) const {
+Mode TrainOptions::mode_at(std::int64_t epoch) const {
   return value_at(parse_mode_schedule(mode_schedule), epoch, parse_mode(network.mode));
 }
 
-double TrainOptions::ratio_at(double epoch) const {
+double TrainOptions::ratio_at(std::int64_t epoch) const {
   const Mode mode = mode_at(epoch);
   const double ratio = network.ratio(mode);
   return mode == Mode::dense ? ratio : value_at(parse_ratio_schedule(ratio_schedule), epoch, ratio);

@@ -140,9 +140,9 @@ struct TrainOptions {
   /// How a worker runs a step, where --global-batch-size says how much of it there is.
   [[nodiscard]] StepOptions step_of_worker(int world_size) const;
   /// As --mode-schedule and --mode have it.
-  [[nodiscard]] Mode mode_at(double epoch) const;
+  [[nodiscard]] Mode mode_at(std::int64_t epoch) const;
   /// As --ratio-schedule, --sample-ratio and the mode have it.
-  [[nodiscard]] double ratio_at(double epoch) const;
+  [[nodiscard]] double ratio_at(std::int64_t epoch) const;
   /// Whether some epoch is in that mode.
   [[nodiscard]] bool uses(Mode mode) const;
 

@@ -15,6 +15,8 @@
 #include "core/numa.hpp"
 #include "core/profile_range.hpp"
 #include "core/text.hpp"
+#include "imagenet/decoder.hpp"
+#include "launcher/debts.hpp"
 #include "launcher/parts.hpp"
 #include "launcher/reduction.hpp"
 #include "launcher/run_summary.hpp"
@@ -79,8 +81,12 @@ void Trainer::load() {
                                            request_.device);
   std::vector<at::Tensor> factors;
   if (request_.resume) {
-    const Checkpoint checkpoint = load_checkpoint(*request_.resume);
-    state_->restore(checkpoint, request_.resume->string(), communicator_.rank(), communicator_.world_size());
+    const int ranks = communicator_.world_size();
+    const auto is_own = [&](const Manifest& saved, std::string_view name) {
+      return saved.world_size != ranks || is_owed_by(communicator_.rank(), name);
+    };
+    const Checkpoint checkpoint = load_checkpoint(*request_.resume, is_own);
+    state_->restore(checkpoint, request_.resume->string(), communicator_.rank(), ranks);
     factors = tensors_by_slot(checkpoint.factors, state_->network.parameters().size());
     owes_evaluation_ = checkpoint.manifest.top1 < 0 && schedule_->ends_epoch(state_->steps_done);
     require_same_steps(checkpoint.manifest);
@@ -94,6 +100,10 @@ void Trainer::load() {
   step_ = std::make_unique<TrainingStep>(state_->network, state_->sgd, *reducer_, config, state_->feedback());
   settlement_ = std::make_unique<Settlement>(options_, *state_, *reducer_, communicator_, log_);
   captured_ = make_captured_step(options_, *state_, config, communicator_, *step_);
+  if (options_.bad_images == "error") {
+    require_decodable_samples(*data_.train);
+    require_decodable_samples(*data_.validation);
+  }
   LoaderConfig loading = loader_config(options_.workers, *options_.seed, options_.bad_images, log_);
   loading.pinned = request_.device.is_cuda();
   if (request_.device.is_cuda()) {
@@ -114,6 +124,12 @@ void Trainer::load() {
 
 /// Else images would be seen twice, and others never.
 void Trainer::require_same_steps(const Manifest& saved) const {
+  if (saved.seed != *options_.seed) {
+    throw Error(ErrorKind::usage,
+                concat(request_.resume->string(), " was written with seed ", saved.seed, ", this run has ",
+                       *options_.seed, ", which is another order of images: expected no --seed, or --seed ",
+                       saved.seed, "; --init-from begins another run from its weights"));
+  }
   const std::int64_t images = options_.images_per_step(communicator_.world_size());
   const std::string advice =
       concat(": resume with the same data and --global-batch-size ",
@@ -409,7 +425,7 @@ void Trainer::write_summary() {
       directory_.write_summary(run_summary(options_, communicator_.world_size(), training_side(), *state_,
                                            {.sampled = evaluation_->sampled(),
                                             .dense = evaluation_->dense(),
-                                            .result_is_sampled = evaluation_->result_is_sampled(),
+                                            .result = evaluation_->result(),
                                             .epochs = static_cast<double>(state_->steps_done) /
                                                       static_cast<double>(schedule_->steps_per_epoch()),
                                             .wire_bytes_per_step = wire_bytes_per_step_,
@@ -444,7 +460,7 @@ std::optional<std::filesystem::path> checkpoint_to_resume(const TrainOptions& op
                     concat(options.run_dir, " holds only damaged checkpoints: choose another --run-dir"));
       }
     } else {
-      (void)load_checkpoint(options.resume);
+      (void)load_manifest(options.resume);
       chosen = options.resume;
     }
   });

@@ -154,7 +154,8 @@ class Pass {
     }
     std::vector<std::int64_t> along(x.dim(), 1);
     along[1] = -1;
-    return x * scale.view(along).to(x.scalar_type());
+    // Rounded once: scales in bf16 would be off in the same direction for all of a channel.
+    return (x * scale.view(along)).to(x.scalar_type());
   }
 
   /// The same mask for any number of threads and on every device.
@@ -193,6 +194,11 @@ class Pass {
 
   at::Tensor batch_norm(const NormStep& norm, const at::Tensor& x, const at::Tensor& mean,
                         const at::Tensor& variance) const {
+    if (mode_.batch_statistics && x.numel() == x.size(1)) {
+      throw Error(ErrorKind::usage,
+                  concat("batch norm sees one value of each channel, which has no variance: ", x.sizes(),
+                         ": expected more images (--batch-size) or larger ones (--image-size)"));
+    }
     return at::batch_norm(x, leaf(norm.weight), leaf(norm.bias), mean, variance, mode_.batch_statistics,
                           mode_.momentum, kNormEpsilon, /*cudnn_enabled=*/true);
   }

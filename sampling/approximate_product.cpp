@@ -64,7 +64,7 @@ struct Terms {
     }
     std::vector<std::int64_t> along(taken.dim(), 1);
     along[factor.dim] = scale.numel();
-    return taken * scale.to(taken.scalar_type()).view(along);
+    return (taken * scale.view(along)).to(taken.scalar_type());  // rounded once
   }
 };
 

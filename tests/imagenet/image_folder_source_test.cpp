@@ -73,7 +73,9 @@ TEST_F(ImageFolderSourceTest, AClassWithoutPicturesIsAnErrorThatNamesIt) {
 TEST_F(ImageFolderSourceTest, ALinkToNothingIsAnErrorNotAPictureLess) {
   write("train/a/1.png", png_);
   std::filesystem::create_symlink("gone.png", folder_.path() / "train/a/2.png");
-  expect_opening_error(Split::train, "train/a/2.png");
+  const ImageFolderSource source(folder_.path(), Split::train);
+  EXPECT_EQ(source.size(), 2);
+  expect_input_error([&] { require_decodable_samples(source); }, "train/a/2.png");
 }
 
 TEST_F(ImageFolderSourceTest, APictureThatIsGoneIsNamedByTheFingerprint) {
@@ -110,6 +112,17 @@ TEST_F(ImageFolderSourceTest, KnowsWhetherPicturesShareOneExtent) {
   write("train/b/1.jpg", jpeg_);
   EXPECT_EQ(ImageFolderSource(folder_.path(), Split::train).fixed_extent(), (Extent{20, 30}));
   write("train/b/2.png", png(smooth_image(20, 31, 3)));
+  EXPECT_EQ(ImageFolderSource(folder_.path(), Split::train).fixed_extent(), std::nullopt);
+}
+
+/// They may be skipped: that is for whoever reads them.
+TEST_F(ImageFolderSourceTest, OpensWithPicturesThatCanNotBeDecoded) {
+  write("train/a/1.png", {'x'});
+  write("train/b/1.jpg", jpeg_);
+  const ImageFolderSource source(folder_.path(), Split::train);
+  EXPECT_EQ(source.fixed_extent(), (Extent{20, 30}));
+  expect_input_error([&] { require_decodable_samples(source); }, "train/a/1.png");
+  write("train/b/1.jpg", {'x'});
   EXPECT_EQ(ImageFolderSource(folder_.path(), Split::train).fixed_extent(), std::nullopt);
 }
 

@@ -149,6 +149,25 @@ TEST_F(PackTest, BadPicturesAreNamedOrLeftOut) {
   EXPECT_EQ(shards("goes-on").size(), 11);
 }
 
+TEST_F(PackTest, AShardWithoutAGoodPictureIsLeftOut) {
+  write_file(folder_.path() / "train/1/bad.jpg", {'x'});
+  PackConfig config = config_of(2);
+  config.per_shard = 1;
+  config.bad_images = BadImages::skip;
+  for (int time = 0; time < 2; ++time) {
+    Packed result;
+    packed("goes-on", config, &result);
+    EXPECT_EQ(result.shards, 11);
+    EXPECT_EQ(result.kept, time * 11);
+    EXPECT_EQ(result.skipped, 1);
+  }
+  EXPECT_EQ(shards("goes-on").size(), 11);
+  for (int i = 0; i < 11; ++i) {
+    write_file(folder_.path() / concat("train/", i % 3, "/picture.", i, ".JPEG"), {'x'});
+  }
+  expect_input_error([&] { packed("nothing", config); }, "none of the 12 pictures");
+}
+
 TEST(PackConfig, RefusesWhatCannotBe) {
   for (const PackConfig& config :
        {PackConfig{.max_side = -1}, PackConfig{.short_side = 1 << 17},

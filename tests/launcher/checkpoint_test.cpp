@@ -16,6 +16,7 @@
 #include "comm/in_process.hpp"
 #include "core/atomic_file.hpp"
 #include "core/input_file.hpp"
+#include "launcher/debts.hpp"
 #include "launcher/training_state.hpp"
 #include "sampling/memory_order.hpp"
 #include "tests/support/expect_error.hpp"
@@ -155,6 +156,23 @@ TEST(TrainingState, RestoresEveryRanksDebtsAndTurns) {
   EXPECT_FALSE(third.plans(6, Mode::compact, 0.5).network.full());
 }
 
+TEST(LoadCheckpoint, LeavesOutDebtsThatAreNotWanted) {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "a.ckpt";
+  Checkpoint checkpoint = saved(*used_state(), {.version = "1"});
+  checkpoint.owed = {{"rank1.conv", at::ones({2})}, {"rank10.conv", at::ones({3})}};
+  save_checkpoint(path, checkpoint);
+  EXPECT_EQ(load_checkpoint(path).owed.size(), 2U);
+  const Checkpoint own = load_checkpoint(path, [](const Manifest& manifest, std::string_view name) {
+    EXPECT_EQ(manifest.version, "1");
+    return is_owed_by(1, name);
+  });
+  ASSERT_EQ(own.owed.size(), 1U);
+  EXPECT_EQ(own.owed[0].first, "rank1.conv");
+  EXPECT_EQ(own.weights.size(), checkpoint.weights.size());
+  EXPECT_EQ(load_manifest(path).version, "1");
+}
+
 TEST(TrainingState, RefusesDebtsOfAnotherShape) {
   Checkpoint checkpoint = saved(*used_state(), {.version = "1"});
   TrainingState state(feedback_options(), 3, 10);
@@ -205,6 +223,29 @@ TEST(CheckpointFolder, KeepsTheNewestAndTheBest) {
   EXPECT_TRUE(std::filesystem::exists(folder.path() / "step-00000030.ckpt"));
   EXPECT_EQ(load_checkpoint(folder.path() / "best.ckpt").manifest.step, 10);
   EXPECT_EQ(checkpoints.newest_valid([](const std::string&) {})->filename(), "step-00000040.ckpt");
+}
+
+/// In a very long run, where a later step's name comes before an earlier one's.
+TEST(CheckpointFolder, GoesByStepsAndNotByText) {
+  const TemporaryFolder folder;
+  const CheckpointFolder checkpoints(folder.path(), 2);
+  const auto state = used_state();
+  for (const std::int64_t step : {99'999'998, 99'999'999, 100'000'000}) {
+    state->steps_done = step;
+    (void)checkpoints.save(saved(*state, {.version = "1"}));
+  }
+  EXPECT_EQ(checkpoints.newest_valid([](const std::string&) {})->filename(), "step-100000000.ckpt");
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "step-99999998.ckpt"));
+  EXPECT_EQ(checkpoints.set_aside_beyond(99'999'999).size(), 1U);
+}
+
+/// As if it were empty, a run would begin anew over what is there.
+TEST(CheckpointFolder, ThatCanNotBeListedIsAnError) {
+  const TemporaryFolder folder;
+  EXPECT_TRUE(CheckpointFolder(folder.path() / "not-yet", 2).empty());
+  const auto no_folder = folder.path() / "file";
+  std::ofstream(no_folder) << "x";
+  expect_error_from([&] { (void)CheckpointFolder(no_folder, 2).empty(); }, ErrorKind::io, "cannot list");
 }
 
 /// After a way back, those of the other way neither stay the newest nor push out the new ones.

@@ -14,6 +14,7 @@
 
 #include "core/error.hpp"
 #include "sampling/memory_order.hpp"
+#include "tests/support/expect_error.hpp"
 #include "tests/support/tiny_network.hpp"
 
 namespace slicereduce {
@@ -188,6 +189,35 @@ TEST(Network, Bf16StaysNearFp32) {
   const at::Tensor b = network.forward(lowered, images, statistics, {});
   EXPECT_EQ(b.scalar_type(), at::kFloat);
   expect_close(b, a, 0.1, "bf16 logits");
+}
+
+/// A scale of its own in bf16 would be off in the same direction for all of a channel: this one would be 1.
+TEST(Network, Bf16IsRoundedAfterItIsScaled) {
+  const Network network(layout_of("resnet20"), 3);
+  Plan plain = random_plan(network.layout(), 1);
+  Plan scaled = plain;
+  for (auto& set : scaled.sets) {
+    set.scale.assign(static_cast<std::size_t>(set.size()), 1.003F);
+  }
+  const at::Tensor images = random_images(2, 16);
+  const auto logits = [&](const Plan& plan, Precision precision) {
+    CompactNetwork compact;
+    network.gather(plan, precision, compact);
+    NormStatistics statistics = network.statistics().clone();
+    return network.forward(compact, images, statistics, {.batch_statistics = false});
+  };
+  EXPECT_FALSE(at::equal(logits(plain, Precision::bf16), logits(scaled, Precision::bf16)));
+}
+
+TEST(Network, AVarianceOfOneValueIsRefused) {
+  const Network network(layout_of("resnet18"), 3);
+  CompactNetwork compact;
+  network.gather(Plan::full(network.layout().sites), Precision::fp32, compact);
+  NormStatistics statistics = network.statistics().clone();
+  testing::expect_error_from([&] { (void)network.forward(compact, random_images(1, 32), statistics, {}); },
+                             ErrorKind::usage, "--batch-size");
+  EXPECT_NO_THROW(
+      (void)network.forward(compact, random_images(1, 32), statistics, {.batch_statistics = false}));
 }
 
 TEST(Network, StartsFromItsSeed) {
