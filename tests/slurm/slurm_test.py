@@ -13,7 +13,16 @@ import cluster
 from program import PROGRAM, REPOSITORY, ProgramTest
 
 # Threads are as many everywhere: sums of two come to other bits than those of one.
-LONG = ("--epochs", "6", "--checkpoint-every", "4", "--log-every", "1", "--seed", "3", "--threads", "1")
+LONG = ("--epochs", "2", "--checkpoint-every", "4", "--log-every", "1", "--seed", "3", "--threads", "1")
+# A step takes 25 ms. With other work in the way, training would be done before its first checkpoint is seen
+# and Slurm has sent a signal.
+SLOW_AT_FIRST = """#!/bin/sh
+if [ -z "$SLURM_RESTART_COUNT" ]; then
+  set -- "$@" --inject slow:400ms@rank0:step5 --allow-inject
+fi
+exec "{program}" "$@"
+"""
+ENDS = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT")
 SMALL = ("--ntasks-per-node=1", "--cpus-per-task=1", "--time=10")
 
 
@@ -21,11 +30,15 @@ SMALL = ("--ntasks-per-node=1", "--cpus-per-task=1", "--time=10")
 class Slurm(ProgramTest):
     @classmethod
     def setUpClass(cls) -> None:
-        os.environ |= {"SLICEREDUCE": PROGRAM, "OMPI_ALLOW_RUN_AS_ROOT": "1"}
-        os.environ |= {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_mpi_yield_when_idle": "1"}
+        os.environ |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+        os.environ |= {"OMPI_MCA_mpi_yield_when_idle": "1"}
         cls.slurm = cluster.SlurmCluster().__enter__()
         cls.addClassCleanup(cls.slurm.__exit__)
         super().setUpClass()
+        program = cls.folder / "slicereduce"
+        program.write_text(SLOW_AT_FIRST.format(program=PROGRAM))
+        program.chmod(0o755)
+        cls.slurm.environment["SLICEREDUCE"] = str(program)
         cls.undisturbed = cls.digest_of_undisturbed()
 
     @classmethod
@@ -72,7 +85,7 @@ class Slurm(ProgramTest):
     def finish(self, job: int | str) -> None:
         """From the queue, into which it was put again, to the end, which is the undisturbed run's."""
         self.slurm.start_soon(job)
-        done = self.slurm.wait_for(job, "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT")
+        done = self.slurm.wait_for(job, *ENDS)
         self.assertEqual(done["JobState"], "COMPLETED", self.output(job))
         self.assertEqual(done["Restarts"], "1")
         self.assertIn("resumed from", self.output(job))
@@ -112,13 +125,14 @@ class Slurm(ProgramTest):
 
     def test_an_array_compares_ratios_and_its_last_job_goes_back_alone(self) -> None:
         runs = self.run_dir
-        small = ("--arch", "resnet20", "--batch-size", "16", "--steps", "40", "--checkpoint-every", "4")
+        small = ("--arch", "resnet20", "--batch-size", "16", "--steps", "24", "--checkpoint-every", "4")
         job = self.slurm.submit(
             *SMALL,
             f"--output={self.folder}/ratios-%A_%a.log",
             str(REPOSITORY / "scripts" / "slurm" / "ratios.sbatch"),
             str(runs),
-            *("--data", str(self.data), *small, "--seed", "3"),
+            # Two threads of each of four jobs on two cores would wait for each other, a second a step.
+            *("--data", str(self.data), *small, "--seed", "3", "--threads", "1"),
             folder=REPOSITORY,
         )
         last = f"{job}_3"
@@ -126,11 +140,12 @@ class Slurm(ProgramTest):
         self.wait_for_checkpoint(last)
         self.slurm.run("scancel", "--batch", "--signal=USR1", last)
         self.slurm.start_soon(last)
-        until = time.monotonic() + 180
-        while len(summaries := sorted(runs.glob("*/summary.json"))) < 4:
-            self.assertLess(time.monotonic(), until, self.slurm.run("squeue") + str(job))
-            time.sleep(0.5)
-        self.assertEqual([self.slurm.job(f"{job}_{task}")["Restarts"] for task in range(4)], list("0001"))
+        tasks = [f"{job}_{task}" for task in range(4)]
+        ended = {task: self.slurm.wait_for(task, *ENDS) for task in tasks}
+        for task, done in ended.items():
+            self.assertEqual(done["JobState"], "COMPLETED", self.output(task))
+        self.assertEqual([done["Restarts"] for done in ended.values()], list("0001"))
+        summaries = sorted(runs.glob("*/summary.json"))
         sent = [json.loads(path.read_text())["wire_bytes_per_step"] for path in summaries]
         self.assertEqual([path.parent.name for path in summaries], ["0.25", "0.33", "0.5", "1"])
         self.assertEqual(sent, sorted(sent))
