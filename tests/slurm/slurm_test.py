@@ -5,12 +5,13 @@ Needs the environment of tests/launcher/program.py, and that folder in PYTHONPAT
 
 import json
 import os
+import tempfile
 import time
 import unittest
 from pathlib import Path
 
 import cluster
-from program import PROGRAM, REPOSITORY, ProgramTest
+from program import PROGRAM, REPOSITORY, ProgramTest, run
 
 # Threads are as many everywhere: sums of two come to other bits than those of one.
 LONG = ("--epochs", "2", "--checkpoint-every", "4", "--log-every", "1", "--seed", "3", "--threads", "1")
@@ -150,6 +151,24 @@ class Slurm(ProgramTest):
         self.assertEqual([path.parent.name for path in summaries], ["0.25", "0.33", "0.5", "1"])
         self.assertEqual(sent, sorted(sent))
         self.assertEqual(len(set(sent)), 4)
+
+
+class UntilDone(unittest.TestCase):
+    """What it makes of a command, without Slurm."""
+
+    def code_of(self, *command: str) -> int:
+        script = [str(REPOSITORY / "scripts" / "slurm" / "until-done"), *command]
+        return run(script, env={"SLURM_JOB_ID": "1"}).returncode
+
+    def test_a_training_that_never_began_is_a_failure(self) -> None:
+        with tempfile.TemporaryDirectory(prefix="slicereduce.") as folder:
+            # As srun where a node could not start it: it ends with 0.
+            for where in (("--run-dir", folder), (f"--run-dir={folder}",)):
+                self.assertEqual(self.code_of("true", "train", *where, "--epochs", "1"), 1)
+            (Path(folder) / "summary.json").touch()
+            self.assertEqual(self.code_of("true", "train", "--run-dir", folder), 0)
+            self.assertEqual(self.code_of("false", "train", "--run-dir", folder), 1)
+        self.assertEqual(self.code_of("true", "train"), 0)
 
 
 if __name__ == "__main__":
