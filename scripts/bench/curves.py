@@ -57,7 +57,7 @@ def draw_costs(
 
 def draw_predictions(path: Path, curves: dict[str, dict[int, float]], title: str) -> None:
     """`curves`: of each contender a step's milliseconds by number of workers."""
-    figure, axes = plt.subplots(figsize=(9, 5.5))
+    figure, axes = plt.subplots(figsize=(11, 5.5))
     for name, steps in curves.items():
         style = "-" if name.startswith("slicereduce") else "--"
         axes.plot(list(steps), list(steps.values()), style, marker="o", markersize=4, label=name)
@@ -65,10 +65,12 @@ def draw_predictions(path: Path, curves: dict[str, dict[int, float]], title: str
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set_xticks(workers, [f"{number:,}" for number in workers])
-    axes.yaxis.set_major_formatter(mpl.ticker.LogFormatter())  # 1000, not 10 to the third
-    axes.yaxis.set_minor_formatter(mpl.ticker.LogFormatter())
+    # Several numbers in each tenfold, and 1,000, not 10 to the third.
+    axes.yaxis.set_major_locator(mpl.ticker.LogLocator(subs=range(1, 10), numticks=99))
+    axes.yaxis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:,.0f}"))
+    axes.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
     axes.set(xlabel="workers", ylabel="predicted step, ms", title=title)
-    axes.grid(alpha=0.3, which="both")
-    axes.legend(loc="upper left", fontsize="small")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})

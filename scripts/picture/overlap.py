@@ -90,7 +90,9 @@ def draw_end(drawing: Drawing, top: float, bottom: float, this: Step) -> None:
 
 def draw_flat(drawing: Drawing, top: float) -> None:
     this, x = flat(), scale()
-    drawing.text(30, top, "As published: one flat buffer, after backward", "head")
+    drawing.text(
+        30, top, "As published: one flat buffer, after backward. (DDP sends buckets, as below)", "head"
+    )
     draw_processor(drawing, top + 42, this, "SGD")
     wire = top + 42 + BAR + 8
     drawing.text(LEFT - 14, wire + 21, "wire", "end")

@@ -39,7 +39,7 @@ def draw_time(drawing: Drawing, top: float) -> None:
     wire.send("conv1", processor.now, 64)
     processor.wait_until(wire.spans[-1].end)
     processor.work("SGD", 94)
-    drawing.text(40, top, "One step in time", "head")
+    drawing.text(40, top, "One step of mode compact in time", "head")
     fills = (GREY, WEIGHTS, WEIGHTS_DARK, WEIGHTS_DARK, GREY)
     for name, y, spans, colours in (
         ("processor", top + 18, processor.spans, fills),
@@ -56,8 +56,8 @@ def draw_time(drawing: Drawing, top: float) -> None:
 
 def draw() -> str:
     drawing = Drawing(
-        "Two workers choose the same channels from shared weights, train the compact network that these"
-        " leave, and reduce only its gradient while backward is still at work",
+        "Mode compact: two workers choose the same channels from shared weights, train the compact network"
+        " that these leave, and reduce only its gradient while backward is still at work",
         1120,
         640,
     )
