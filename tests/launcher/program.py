@@ -22,6 +22,8 @@ MPIEXEC = os.environ.get("MPIEXEC", "mpirun")
 PYTHON = os.environ.get("VENV_PYTHON", str(REPOSITORY / ".venv" / "bin" / "python"))
 ENVIRONMENT = os.environ | {
     "OMP_NUM_THREADS": "1",
+    # Threads of one worker that spin while they wait would take the cores from what runs beside it.
+    "OMP_WAIT_POLICY": "passive",
     "OMPI_ALLOW_RUN_AS_ROOT": "1",
     "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
 }
