@@ -2,11 +2,13 @@
 
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import time
 import unittest
+from pathlib import Path
 
 from program import ENVIRONMENT, PROGRAM, SIDE, ProgramTest, mpirun, run, write_idx
 
@@ -348,11 +350,10 @@ class Training(ProgramTest):
 
     def test_a_run_resumes_across_a_skipped_step(self) -> None:
         broken = ("--inject", "nan-loss@rank1:step6", "--allow-inject", "--on-nonfinite", "skip")
-        options = ("--steps", "12", "--seed", "3", *broken)
+        options = ("--steps", "12", "--seed", "3", "--checkpoint-every", "6", *broken)
         whole = self.train(*options)
-        stopped = self.folder / "stopped"
-        self.train(*options, "--stop-after", "6", code=3, run_dir=stopped)
-        resumed = self.train(*options, run_dir=stopped)
+        checkpoint = self.run_dir / "checkpoints" / "step-00000006.ckpt"
+        resumed = self.train(*options, "--resume", str(checkpoint), run_dir=self.folder / "resumed")
         self.assertEqual(resumed["weights_digest"], whole["weights_digest"])
 
     def test_skipping_has_an_end(self) -> None:
@@ -384,8 +385,18 @@ class Training(ProgramTest):
         second = json.loads((again / "summary.json").read_text())
         self.assertEqual(second["weights_digest"], first["weights_digest"])
 
+    SETTLED = ("--steps", "20", "--seed", "2", "--checkpoint-every", "5")
+
+    def copy_of_settled(self) -> Path:
+        """In self.run_dir, a complete run with SETTLED, made once for all tests that go on from there."""
+        settled = self.folder / "settled"
+        if not settled.exists():
+            self.train(*self.SETTLED, run_dir=settled)
+        shutil.copytree(settled, self.run_dir)
+        return self.run_dir
+
     def test_another_run_is_not_overwritten(self) -> None:
-        self.train("--steps", "10")
+        self.copy_of_settled()
         before = (self.run_dir / "metrics.jsonl").read_text()
         result = run([PROGRAM, *self.options("--steps", "10", "--resume", "none")])
         self.assertEqual(result.returncode, 2)
@@ -393,8 +404,7 @@ class Training(ProgramTest):
         self.assertEqual((self.run_dir / "metrics.jsonl").read_text(), before)
 
     def test_damaged_checkpoints(self) -> None:
-        self.train("--steps", "10")
-        good = self.run_dir / "checkpoints" / "step-00000010.ckpt"
+        good = self.copy_of_settled() / "checkpoints" / "step-00000010.ckpt"
         for name, spoil in {
             "cut.ckpt": lambda data: data[: len(data) // 2],
             "flipped.ckpt": lambda data: data[:5000] + bytes([data[5000] ^ 1]) + data[5001:],
@@ -414,12 +424,9 @@ class Training(ProgramTest):
         self.assertFalse(other.exists())
 
     def test_a_damaged_newest_checkpoint_is_passed_over(self) -> None:
-        self.train("--steps", "20", "--seed", "2", "--checkpoint-every", "5")
-        newest = self.run_dir / "checkpoints" / "step-00000020.ckpt"
+        newest = self.copy_of_settled() / "checkpoints" / "step-00000020.ckpt"
         newest.write_bytes(newest.read_bytes()[:-1])
-        result = run(
-            [*mpirun(2), PROGRAM, *self.options("--steps", "20", "--seed", "2", "--checkpoint-every", "5")]
-        )
+        result = run([*mpirun(2), PROGRAM, *self.options(*self.SETTLED)])
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn("passed over", result.stderr)
         self.assertIn("resumed from", result.stderr)
