@@ -3,6 +3,7 @@
 Needs the program's path in SLICEREDUCE.
 """
 
+import functools
 import os
 import re
 import subprocess
@@ -43,6 +44,7 @@ def options_of_help(text: str) -> dict[str, str]:
     return options
 
 
+@functools.cache
 def program_help(command: str) -> str:
     done = subprocess.run(
         [os.environ["SLICEREDUCE"], *command.split(), "--help"], capture_output=True, text=True, check=True

@@ -686,6 +686,17 @@ class Options(ProgramTest):
     def test_all_commands_have_a_table(self) -> None:
         self.assertEqual(set(TABLES), {"", *COMMANDS})
 
+    def test_help_fits_a_terminal_and_has_examples(self) -> None:
+        for command in ("bench", *COMMANDS):
+            lines = program_help(command).splitlines()
+            self.assertLessEqual(max(map(len, lines)), 120, command)
+            if command == "completion":
+                continue  # which has nothing but an example
+            (begin,) = [number for number, line in enumerate(lines) if line == "Examples:"]
+            shown = [line for line in lines[begin + 1 :] if line.strip()]
+            self.assertTrue(shown)
+            self.assertTrue(all(f"slicereduce {command.split()[0]}" in line for line in shown), command)
+
     def test_of_the_program(self) -> None:
         self.expect_effects("")
 
