@@ -14,6 +14,7 @@ import struct
 import subprocess
 import tempfile
 import unittest
+import zlib
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -67,6 +68,20 @@ def write_idx(folder: Path, prefix: str, count: int, seed: int, side: int = SIDE
     images = struct.pack(">IIII", 0x803, count, side, side) + pixels
     (folder / f"{prefix}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
     (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 0x801, count) + labels)
+
+
+def png(pixels: bytes, side: int) -> bytes:
+    """Of one byte a pixel, grey, or of three."""
+    channels = len(pixels) // side**2
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    width = channels * side
+    lines = b"".join(b"\0" + pixels[row * width :][:width] for row in range(side))
+    header = struct.pack(">IIBBBBB", side, side, 8, 2 if channels == 3 else 0, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, data) for kind, data in parts)
 
 
 class ProgramTest(unittest.TestCase):

@@ -21,17 +21,15 @@ import itertools
 import json
 import random
 import re
-import struct
 import subprocess
 import sys
 import unittest
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from program import ENVIRONMENT, PROGRAM, REPOSITORY, ProgramTest, mpirun, write_idx
+from program import ENVIRONMENT, PROGRAM, REPOSITORY, ProgramTest, mpirun, png, write_idx
 
 sys.path.insert(0, str(REPOSITORY / "tests/house"))
 from program_help import COMMANDS, options_of_help, program_help
@@ -502,18 +500,6 @@ TABLES = {
 }
 # Of the ranks above 0 of a start in which no two have the same options: what those options need beside them.
 NEEDED = {("bench step", 1): COMPACT, ("bench step", 2): APPROXIMATE, ("bench step", 3): APPROXIMATE}
-
-
-def png(pixels: bytes, side: int) -> bytes:
-    """Of three bytes a pixel."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    lines = b"".join(b"\0" + pixels[row * 3 * side :][: 3 * side] for row in range(side))
-    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, data) for kind, data in parts)
 
 
 def write_pictures(folder: Path) -> None:

@@ -42,9 +42,9 @@ class Training(ProgramTest):
     def test_every_approximation_trains(self) -> None:
         for approximate in ("forward", "black_box", "backward"):
             options = ("--mode", "approximate", "--approximate", approximate, "--reduce", "dense")
-            length = ("--steps", "20", "--seed", "1")
+            options += ("--steps", "20", "--seed", "1")
             run_dir = self.folder / approximate
-            summary = self.train(*length, *options, ranks=1, run_dir=run_dir)
+            summary = self.train(*options, ranks=1, run_dir=run_dir)
             self.assertEqual(summary["top1"], summary["top1_dense"])
             self.assertIsNone(summary["top1_sampled"])
             self.assertEqual(summary["wire_bytes_per_step"], summary["dense_bytes_per_step"])
