@@ -13,83 +13,22 @@ at what comes out so only with all of them. An entry says of which kind its look
 - refused: a value that can't be is refused by the option's name, or one that needs a card. Whatever else the
   option is for, this command has nothing that shows it.
 
-There is never a card here, so that all is the same where the machine has one.
+Starts are those of program_starts.py, without a card.
 """
 
-import functools
-import itertools
 import json
-import random
 import re
-import subprocess
 import sys
 import unittest
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
-from program import ENVIRONMENT, PROGRAM, REPOSITORY, ProgramTest, mpirun, png, write_idx
+from program import REPOSITORY, ProgramTest
+from program_starts import BAD_IMAGES, BASES, COMPACT, Outcome, Starts
 
 sys.path.insert(0, str(REPOSITORY / "tests/house"))
 from program_help import COMMANDS, options_of_help, program_help
-
-WITHOUT_CARD = ENVIRONMENT | {"CUDA_VISIBLE_DEVICES": ""}
-# Of Open MPI, for a program that is started alone: no daemon and no search for a network, which take half of
-# the time that a start takes.
-ALONE = {
-    "OMPI_MCA_ess_singleton_isolated": "1",
-    "OMPI_MCA_pml": "ob1",
-    "OMPI_MCA_btl": "self",
-}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Of one start of the program."""
-
-    code: int
-    stdout: str
-    stderr: str
-    folder: Path  # {out} of its options
-    starts: "Starts"  # others, to compare with
-
-    def lines(self) -> list[dict]:
-        return [json.loads(line) for line in (self.folder / "metrics.jsonl").read_text().splitlines()]
-
-    def steps(self, field: str) -> list:
-        return [line[field] for line in self.lines() if "loss" in line]
-
-    def evaluations(self, field: str) -> list:
-        return [line[field] for line in self.lines() if "network" in line]
-
-    def summary(self, field: str):
-        return json.loads((self.folder / "summary.json").read_text())[field]
-
-    def config(self) -> dict[str, str]:
-        files = (self.folder / "config.toml", self.folder / "there" / "config.toml")
-        lines = [line for file in files if file.exists() for line in file.read_text().splitlines()]
-        return dict(line.split(" = ", 1) for line in lines if " = " in line)
-
-    def checkpoints(self) -> list[int]:
-        return sorted(int(file.stem[5:]) for file in (self.folder / "checkpoints").glob("step-*.ckpt"))
-
-    def images_of_a_step(self) -> int:
-        return round(TRAINED_ON * self.summary("epochs") / self.summary("steps"))
-
-    def printed(self, *path: str):
-        value = json.loads(self.stdout)
-        for key in path:
-            value = value[key]
-        return value
-
-    def files(self) -> dict[str, bytes]:
-        return {
-            str(file.relative_to(self.folder)): file.read_bytes()
-            for file in self.folder.rglob("*")
-            if file.is_file() and file.name not in ("pack.json", "lock")  # of the options, and of the process
-        }
-
 
 Look = Callable[[Outcome], object]
 
@@ -120,7 +59,9 @@ def refused(changed: str, beside: str = "", batch: str = "") -> Effect:
 def ranks(changed: str, rank: int) -> Effect:
     """Changed on one rank of DIFFERENT_RANKS."""
     option = changed.split()[0]
-    return Effect("ranks", changed, lambda o: f"\n  {option}: '" in o.stderr, beside=str(rank))
+    return Effect(
+        "ranks", changed, lambda o: o.code == 2 and f"\n  {option}: '" in o.stderr, beside=str(rank)
+    )
 
 
 def summary(field: str) -> Look:
@@ -149,22 +90,6 @@ def output(o: Outcome) -> str:
 
 
 DIGEST = summary("weights_digest")
-TRAINED_ON = 48  # images
-BASES = {
-    "": "",
-    "train": "train --data {data} --arch wrn-10-1 --batch-size 8 --steps 3 --threads 1 --seed 1 --log-every 1"
-    " --run-dir {out}",
-    "eval": "eval --data {data} --checkpoint {compact} --json",
-    "plan": "plan --arch wrn-10-1 --json",
-    "bench allreduce": "bench allreduce --repeats 1 --warmup 0 --json",
-    "bench step": "bench step --arch wrn-10-1 --image-size 8 --classes 2 --batch-size 2 --steps 1 --warmup 0"
-    " --threads 1 --json",
-    "bench loader": "bench loader --data {pictures} --image-size 16 --batch-size 4 --batches 1 --warmup 1",
-    "pack": "pack {pictures} {out} --workers 1",
-    "inspect": "inspect {compact}",
-    "export": "export {compact} {out}.pt",
-}
-
 # Batches of options of one start. Each moves a field that none of the others moves.
 SHAPES = "--steps 2 --wire bf16 --arch resnet20 --image-size 16 --batch-size 4 --accumulate 3"
 RATES = "--lr 0.2 --warmup-epochs 1 --schedule step --lr-milestones 1 --lr-gamma 0.25 --global-batch-size 24"
@@ -172,9 +97,8 @@ KEEPING = "--val-data {other} --trace 1 --checkpoint-every 2 --keep 2 --log-ever
 TOLD = (
     "--workers 2 --threads 2 --device cpu --backend mpi --cuda-graph off --cudnn fastest --hierarchy off"
     " --timeout 77 --overlap off --bucket-mb 0.5 --check-replicas-every 1 --checkpoint-failures 5"
-    " --on-disagreement broadcast"
+    " --on-disagreement broadcast --progress bar"
 )
-COMPACT = "--mode compact"
 # Beside all the others each moves the sums over all layers, as the table of `plan` has it. So a run with the
 # sums of `plan` has ignored none of them.
 SIZES = {
@@ -200,7 +124,7 @@ TWO_EPOCHS = "--batch-size 24 --mode compact"
 BROKEN = "--inject nan-loss@rank0:step2 --allow-inject"
 AUTO = "--mode auto --auto-ratio 0.5"
 ENDS = "--stop-after 2 --run-dir {out}/there"
-ONE_EPOCH = "--steps 0 --epochs 1 --batch-size 24"
+ONE_EPOCH = "--steps 0 --epochs 1 --batch-size 24 --size-schedule 0:8"
 SETTLED = "--eval-network dense --recalibrate-batches 0"
 
 
@@ -226,6 +150,11 @@ def views(o: Outcome) -> list[bytes]:
     return [o.folder.with_suffix(suffix).read_bytes() for suffix in (".npy", ".jsonl")]
 
 
+def seen(o: Outcome) -> list[str]:
+    """What each of the views shows."""
+    return o.folder.with_suffix(".jsonl").read_text().splitlines()
+
+
 def traces(o: Outcome) -> list[str]:
     return [file.name for file in o.folder.glob("trace-*")]
 
@@ -235,11 +164,9 @@ TRAIN = {
     "--val-data": run("--val-data {other}", lambda o: o.evaluations("val_loss"), "--steps 5", KEEPING),
     "--dataset": run("--dataset imagefolder", lambda o: o.code),
     "--image-size": run("--image-size 16", summary("image_size"), batch=SHAPES),
-    "--size-schedule": run("--size-schedule 0:8", summary("image_size")),
+    "--size-schedule": run("--size-schedule 0:8", summary("image_size"), batch=ONE_EPOCH),
     "--decode": run("--decode whole", DIGEST, "--data {shards} --image-size 8"),
-    "--bad-images": run(
-        "--bad-images skip", lambda o: o.code, "--data {bad} --image-size 8 --batch-size 64 --steps 1"
-    ),
+    "--bad-images": run("--bad-images skip", lambda o: o.code, BAD_IMAGES),
     "--workers": told("--workers 2", config("workers"), batch=TOLD),
     "--arch": run("--arch resnet20", summary("dense_bytes_per_step"), batch=SHAPES),
     "--dropout": run("--dropout 0.5", DIGEST),
@@ -327,18 +254,19 @@ TRAIN = {
     "--seed": run("--seed 2", DIGEST),
     "--log-every": run("--log-every 2", lambda o: o.steps("step"), "--steps 5", KEEPING),
     "--trace": run("--trace 1", traces, "--steps 5", KEEPING),
-    "--progress": run("--progress bar", lambda o: "\x1b[K" in o.stderr),
+    "--progress": run("--progress bar", lambda o: "\x1b[K" in o.stderr, batch=TOLD),
     "--check-replicas-every": told("--check-replicas-every 1", config("check-replicas-every"), batch=TOLD),
     "--inject": run("--inject nan-loss@rank0:step2", lambda o: o.code == 1, batch=BROKEN),
     "--allow-inject": run("--allow-inject", lambda o: o.code == 1, batch=BROKEN),
 }
+PRINTED = "--network dense --json=false"
 EVAL = {
     "--data": run("--data {other}", output),
     "--dataset": run("--dataset imagefolder", lambda o: o.code),
     "--checkpoint": run("--checkpoint {dense}", output),
     "--weights": run("--weights {weights}", lambda o: o.code, base="eval --data {data} --arch wrn-10-1"),
     "--arch": run("--arch wrn-10-1", lambda o: o.code, base="eval --data {data} --weights {weights}"),
-    "--network": run("--network dense", output),
+    "--network": run("--network dense", lambda o: "dense" in o.stdout, batch=PRINTED),
     "--precision": run("--precision bf16", output),
     "--device": refused("--device cuda"),
     "--image-size": run("--image-size 16", output),
@@ -346,7 +274,7 @@ EVAL = {
     "--bad-images": run("--bad-images skip", lambda o: o.code, "--data {bad} --checkpoint {seen}"),
     "--workers": refused("--workers -1"),
     "--timeout": ranks("--timeout 77", 1),
-    "--json": run("--json=false", output),
+    "--json": run("--json=false", lambda o: o.stdout.startswith("{"), batch=PRINTED),
 }
 TABLES_OF_PLAN = "--compare 0.5,0.25 --sweep"
 DRAWN = "--plot --color always"
@@ -430,7 +358,11 @@ BENCH_STEP = {
     "--anneal-steps": ranks("--anneal-steps 1", 1),
     "--resample-every": ranks("--resample-every 3", 1),
     "--join": ranks("--join zero", 1),
-    "--slice-output-ratio": told("--slice-output-ratio 0.5", printed("slice_output_ratio"), FEEDBACK),
+    "--slice-output-ratio": told(
+        "--slice-output-ratio 0.5",
+        printed("slice_output_ratio"),
+        batch=f"{FEEDBACK} --slice-output-ratio 0.5",
+    ),
     "--approximate": ranks("--approximate backward", 2),
     "--term-norms": ranks("--term-norms weights", 3),
     "--input-gradient-ratio": ranks("--input-gradient-ratio 0.25", 2),
@@ -444,16 +376,20 @@ BENCH_STEP = {
     "--label-smoothing": ranks("--label-smoothing 0.1", 1),
     "--device": refused("--device cuda"),
     "--powersgd-rank": run("--powersgd-rank 2", printed("wire_bytes")),
-    "--backend": refused("--backend nccl", "--reduce slices"),
-    "--cuda-graph": told("--cuda-graph on", printed("cuda_graph"), "--reduce slices --steps 3"),
+    "--backend": refused("--backend nccl", batch="--reduce slices --backend nccl"),
+    "--cuda-graph": told(
+        "--cuda-graph on", printed("cuda_graph"), batch="--reduce slices --steps 3 --cuda-graph on"
+    ),
     "--cudnn": ranks("--cudnn fastest", 1),
     "--hierarchy": ranks("--hierarchy on", 1),
     "--timeout": ranks("--timeout 77", 1),
 }
 LOADER = "--split val --image-size 8 --batch-size 3 --workers 2 --batches 2 --decode whole"
 DUMP = "--dump {out}.npy --count 8"
+DATA = "--data {data} --json"
+VIEWS = "--seed 1 --count 5"
 BENCH_LOADER = {
-    "--data": run("--data {data}", printed("images")),
+    "--data": run("--data {data}", printed("images"), batch=DATA),
     "--dataset": run("--dataset mnist", lambda o: o.code),
     "--split": run("--split val", printed("images"), batch=LOADER),
     "--image-size": run("--image-size 8", printed("image_size"), batch=LOADER),
@@ -463,13 +399,14 @@ BENCH_LOADER = {
     "--workers": told("--workers 2", printed("threads"), batch=LOADER),
     "--batches": told("--batches 2", printed("batches"), batch=LOADER),
     "--warmup": refused("--warmup 0"),
-    "--seed": run("--seed 1", views, DUMP),
+    "--seed": run("--seed 1", lambda o: seen(o)[:5], DUMP, VIEWS),
     "--dump": run("--dump {out}.npy", lambda o: o.folder.with_suffix(".npy").exists(), batch=DUMP),
-    "--count": run("--count 5", views, DUMP),
-    "--json": run("--json", lambda o: len(o.stdout.splitlines())),
+    "--count": run("--count 5", lambda o: len(seen(o)), DUMP, VIEWS),
+    "--json": run("--json", lambda o: len(o.stdout.splitlines()) == 1, batch=DATA),
 }
+VALIDATION = "--split val --json"
 PACK = {
-    "--split": run("--split val", output),
+    "--split": run("--split val", lambda o: {name[:3] for name in o.files()}, batch=VALIDATION),
     "--max-side": run("--max-side 12", Outcome.files),
     "--short-side": run("--short-side 12", Outcome.files),
     "--quality": run("--quality 20", Outcome.files, "--max-side 12"),
@@ -477,12 +414,12 @@ PACK = {
     "--order": run("--order sorted", Outcome.files),
     "--bad-images": run("--bad-images skip", lambda o: o.code, base="pack {bad} {out} --max-side 12"),
     "--workers": refused("--workers 100000"),
-    "--json": run("--json", output),
+    "--json": run("--json", lambda o: o.stdout.startswith("{"), batch=VALIDATION),
 }
 INSPECT = {"--json": run("--json", output), "--tensors": run("--tensors", output)}
 EXPORT = {"--network": run("--network sampled", lambda o: o.folder.with_suffix(".pt").stat().st_size)}
 PROGRAM_ITSELF = {
-    "--config": run("--config {config}", output, "inspect {compact}"),
+    "--config": run("--config {config}", output, base="inspect {compact}"),
     "--version": run("--version", output),
 }
 TABLES = {
@@ -500,102 +437,6 @@ TABLES = {
 }
 # Of the ranks above 0 of a start in which no two have the same options: what those options need beside them.
 NEEDED = {("bench step", 1): COMPACT, ("bench step", 2): APPROXIMATE, ("bench step", 3): APPROXIMATE}
-
-
-def write_pictures(folder: Path) -> None:
-    """An image folder of two classes, of pictures that are large enough to decode a part of them."""
-    side = 64
-    generator = random.Random(1)
-    for split, count in (("train", 32), ("val", 16)):
-        for label in ("cat", "dog"):
-            (folder / split / label).mkdir(parents=True)
-            for i in range(count):
-                picture = png(generator.randbytes(3 * side * side), side)
-                (folder / split / label / f"{i:02}.png").write_bytes(picture)
-
-
-class Starts:
-    """Of the program, each of which is started once."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.numbers = itertools.count()
-
-    @functools.cache  # noqa: B019 (a test class has one, as long as it runs)
-    def of(self, command: str, options: str = "", base: str = "") -> Outcome:
-        out = self.folder / f"out-{next(self.numbers)}"
-        arguments = self.filled(f"{base or BASES[command]} {options}", out)
-        return self.start([PROGRAM, *arguments], out, WITHOUT_CARD | ALONE)
-
-    @functools.cache  # noqa: B019
-    def of_ranks(self, command: str, *different: str) -> Outcome:
-        """The first rank has the command's base alone, each other one something beside it."""
-        out = self.folder / f"out-{next(self.numbers)}"
-        started = [*mpirun(1), PROGRAM, *self.filled(BASES[command], out)]
-        for options in different:
-            started += [":", "-np", "1", PROGRAM, *self.filled(f"{BASES[command]} {options}", out)]
-        return self.start(started, out, WITHOUT_CARD)
-
-    def start(self, command: list[str], out: Path, environment: dict[str, str]) -> Outcome:
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=120, check=False
-        )
-        return Outcome(done.returncode, done.stdout, done.stderr, out, self)
-
-    def filled(self, options: str, out: Path) -> list[str]:
-        def place(match: re.Match) -> str:
-            return str(out if match[1] == "out" else self.place(match[1]))
-
-        return re.sub(r"\{(\w+)\}", place, options).split()
-
-    def checkpoint_of(self, *start: str) -> Path:
-        return self.of(*start).folder / "checkpoints" / "best.ckpt"
-
-    def place(self, name: str) -> Path:
-        """What a name in braces stands for: a file or folder, made when it is first needed."""
-        match name:
-            case "run":
-                return self.of("train", COMPACT).folder
-            case "compact":
-                return self.checkpoint_of("train", COMPACT)
-            case "dense":
-                return self.checkpoint_of("train")
-            case "seen":  # it has seen pictures, all that can be read
-                bad_images = TRAIN["--bad-images"]
-                return self.checkpoint_of("train", f"{bad_images.beside} {bad_images.changed}")
-            case "weights":
-                return self.of("export").folder.with_suffix(".pt")
-            case "shards":
-                return self.of("pack", "--max-side 48").folder
-        path = self.folder / name
-        if not path.exists():
-            self.make(path)
-        return path
-
-    def make(self, path: Path) -> None:
-        match path.name:
-            case "data" | "other":
-                path.mkdir()
-                for seed, (prefix, count) in enumerate(
-                    (("train", TRAINED_ON), ("t10k", 16)), start=len(path.name)
-                ):
-                    write_idx(path, prefix, count, seed)
-            case "pictures":
-                write_pictures(path)
-            case "bad":
-                write_pictures(path)
-                # Opening a folder looks at a few of its pictures: not at these.
-                for name in ("train/cat/03.png", "val/dog/05.png"):
-                    (path / name).write_bytes((path / name).read_bytes()[:40])
-            case "measured" | "measured_dense":
-                backward_ms = 200 if path.name == "measured" else 100
-                path.write_text(
-                    json.dumps({"forward_ms": 100, "backward_ms": backward_ms, "optimizer_ms": 5})
-                )
-            case "config":
-                path.write_text("[inspect]\njson = true\n")
-            case _:
-                raise ValueError(path.name)
 
 
 def ranks_of(command: str) -> list[str]:
@@ -662,7 +503,7 @@ class Options(ProgramTest):
         """It leaves what the command does without it. Looks see no difference between two such starts."""
         for command in ("train", "plan", "bench loader", "pack"):
             without = self.starts.of(command)
-            again = self.starts.of.__wrapped__(self.starts, command)
+            again = self.starts.anew(BASES[command])
             self.assertNotEqual(without.folder, again.folder)
             effects = [effect for effect in TABLES[command].values() if not effect.beside and not effect.base]
             self.assertGreater(len(effects), 4)
