@@ -30,7 +30,7 @@ std::pair<std::size_t, std::string> place_of(const std::filesystem::path& path) 
   return {path.native().size(), path.native()};
 }
 
-/// Of a folder that may not be there yet. Throws Error(io) where it can't be read: as if it were empty, a run
+/// Of a folder that may not be there yet. Throws Error where it can't be read: as if it were empty, a run
 /// would begin anew over what is there.
 std::vector<std::filesystem::path> paths_in(const std::filesystem::path& folder) {
   std::vector<std::filesystem::path> paths;
@@ -40,7 +40,9 @@ std::vector<std::filesystem::path> paths_in(const std::filesystem::path& folder)
     paths.push_back(entry->path());
   }
   if (problem && problem != std::errc::no_such_file_or_directory) {
-    throw Error(ErrorKind::io, concat("cannot list ", folder.string(), ": ", problem.message()));
+    const bool stays_so = problem == std::errc::not_a_directory || problem == std::errc::permission_denied;
+    throw Error(stays_so ? ErrorKind::input : ErrorKind::io,
+                concat("cannot list ", folder.string(), ": ", problem.message(), " (--run-dir)"));
   }
   return paths;
 }

@@ -245,7 +245,7 @@ TEST(CheckpointFolder, ThatCanNotBeListedIsAnError) {
   EXPECT_TRUE(CheckpointFolder(folder.path() / "not-yet", 2).empty());
   const auto no_folder = folder.path() / "file";
   std::ofstream(no_folder) << "x";
-  expect_error_from([&] { (void)CheckpointFolder(no_folder, 2).empty(); }, ErrorKind::io, "cannot list");
+  expect_error_from([&] { (void)CheckpointFolder(no_folder, 2).empty(); }, ErrorKind::input, "cannot list");
 }
 
 /// After a way back, those of the other way neither stay the newest nor push out the new ones.

@@ -50,12 +50,15 @@ class BadImages(ProgramTest):
         self.assertNotEqual(stopped.returncode, 0)
         self.assertIn("train/cat/03.png", stopped.stderr)
         shutil.rmtree(self.run_dir)
+        bad.append(images / "val" / "cat" / "00.png")  # at this one it does
+        bad[-1].write_bytes(b"no picture")
+        self.refused(*options, says="val/cat/00.png")
         skipped = run([*mpirun(2), PROGRAM, *options, "--bad-images", "skip"])
         self.assertEqual(skipped.returncode, 0, skipped.stderr)
         for path in bad:
             self.assertEqual(skipped.stderr.count(str(path)), 1, skipped.stderr)
-        self.assertIn("images=63", skipped.stderr)
-        self.assertEqual(json.loads((self.run_dir / "summary.json").read_text())["bad_images"], 2)
+        self.assertIn("images=62", skipped.stderr)
+        self.assertEqual(json.loads((self.run_dir / "summary.json").read_text())["bad_images"], 3)
 
 
 class Shards(ProgramTest):

@@ -172,6 +172,7 @@ class Settled(ProgramTest):
             bad.write_bytes(spoil(good.read_bytes()))
             self.expect_not_resumed(bad, name)
         self.expect_not_resumed(good, "resnet20, but this run has resnet32", "--arch", "resnet32")
+        self.expect_not_resumed(good, "was written with seed 2, this run has 3", "--seed", "3")
 
     def expect_not_resumed(self, checkpoint: Path, says: str, *more: str) -> None:
         result = self.again("--resume", str(checkpoint), *more, ranks=1)
