@@ -163,8 +163,8 @@ class Commands(ProgramTest):
         self.assertEqual(result.stdout.splitlines()[:5], expected[:5], result.stderr)
 
     def test_eval_and_inspect_agree_with_the_run(self) -> None:
-        summary = self.train("--steps", "4")
-        checkpoint = str(self.run_dir / "checkpoints" / "step-00000004.ckpt")
+        summary = self.train("--steps", "20")
+        checkpoint = str(self.run_dir / "checkpoints" / "step-00000020.ckpt")
         command = (
             "eval",
             "--data",
@@ -182,7 +182,7 @@ class Commands(ProgramTest):
         self.assertAlmostEqual(lines[0]["top1"], summary["top1_sampled"], places=6)
         self.assertAlmostEqual(lines[1]["top1"], summary["top1_dense"], places=6)
         inspected = json.loads(run([PROGRAM, "inspect", checkpoint, "--json"]).stdout)
-        self.assertEqual(inspected["manifest"]["step"], 4)
+        self.assertEqual(inspected["manifest"]["step"], 20)
         self.assertEqual(inspected["weights"]["fc.weight"]["sizes"], [10, 64])
 
     def test_bench_allreduce_checks_its_sums(self) -> None:

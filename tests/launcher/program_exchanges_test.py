@@ -63,8 +63,8 @@ torch.save(model.state_dict(), sys.argv[2])
         ours = {}
         for coupling in ("block", "none"):
             run_dir = self.folder / f"sampled-{coupling}"
-            self.train("--steps", "5", "--coupling", coupling, ranks=1, run_dir=run_dir)
-            checkpoint = str(run_dir / "checkpoints" / "step-00000005.ckpt")
+            self.train("--steps", "20", "--coupling", coupling, ranks=1, run_dir=run_dir)
+            checkpoint = str(run_dir / "checkpoints" / "step-00000020.ckpt")
             exported = str(self.folder / f"sampled-{coupling}.pt")
             network = ("--network", "sampled")
             self.assertEqual(run([PROGRAM, "export", checkpoint, exported, *network]).returncode, 0)

@@ -49,6 +49,8 @@ class Resuming(ProgramTest):
         lines = map(json.loads, (whole / "metrics.jsonl").read_text().splitlines())
         evaluations = [line for line in lines if "network" in line]
         self.train(*options, "--stop-after", "5", code=3)  # the end of an epoch, evaluated by the next run
+        self.assertFalse([line for line in self.metrics() if "network" in line])
+        self.assertTrue((self.run_dir / "checkpoints" / "step-00000005.ckpt").exists())
         between = ("--resume", str(whole / "checkpoints" / "step-00000003.ckpt"))
         for how in ((), between):
             if how:
