@@ -199,8 +199,12 @@ TorchArchive::TorchArchive(InputFile file, std::uint64_t bytes)
   state_->open();
 }
 
-TorchArchive::TorchArchive(const std::filesystem::path& path)
-    : TorchArchive(InputFile(path), InputFile(path).size()) {}
+TorchArchive::TorchArchive(const std::filesystem::path& path) {
+  InputFile file(path);
+  const std::uint64_t bytes = file.size();
+  state_ = std::make_unique<State>(std::make_shared<FileHead>(std::move(file), bytes));
+  state_->open();
+}
 
 TorchArchive::~TorchArchive() = default;
 
