@@ -38,6 +38,7 @@ OURS = {
     "dense": ("--mode", "dense", *WHOLE),
     "dense, rank 1": ("--mode", "dense", *POWERSGD, "1"),
     "dense, rank 4": ("--mode", "dense", *POWERSGD, "4"),
+    "dense, rank 16": ("--mode", "dense", *POWERSGD, "16"),
     "feedback, 1/8 of fp32": ("--mode", "feedback", "--sample-ratio", "0.25", *WHOLE),
     "feedback, 1/32 of fp32": (
         *("--mode", "feedback", "--sample-ratio", "0.25", "--slice-output-ratio", "0.25", *WHOLE),

@@ -138,6 +138,25 @@ def slow_link(key: str, row: str, arch: str, rate: str, precision: str) -> float
     return raw_lines.median(raw_lines.at_best_buckets(there), key)
 
 
+def default_rank(row: str, rate: str) -> float:
+    """Milliseconds of a step, in the runs that have PowerSGD rank 16."""
+    return median("step_ms", "default_rank", row=row, rate=rate)
+
+
+def rank_16_over_rank_4() -> tuple[float, float]:
+    """Of a step's time: least, most."""
+    longer = [
+        default_rank("slicereduce, dense, rank 16", rate) / default_rank("slicereduce, dense, rank 4", rate)
+        for rate in (*LINKS, NO_LIMIT)
+    ]
+    return min(longer), max(longer)
+
+
+def default_over_ddp(rate: str) -> float:
+    """How many times as fast as DDP with its bf16 hook."""
+    return default_rank("PyTorch DDP, bf16 hook", rate) / default_rank("slicereduce, dense, rank 16", rate)
+
+
 def slower_on_links(*rows: str) -> float:
     """The most that a step of these takes on any link, over what it takes without a limit."""
     return max(
