@@ -47,6 +47,9 @@ class Traces(ProgramTest):
     def test_all_ranks_steps_are_in_one_file_by_one_clock(self) -> None:
         options = ("--steps", "8", "--seed", "1", "--workers", "2", "--checkpoint-every", "5")
         options += ("--reduce", "slices", "--bucket-mb", "0.1")
+        # A slow disk may have the checkpoint of step 5 until after the last step that is traced.
+        slow = ",".join(f"slow:500ms@rank{rank}:step6" for rank in (0, 1))
+        options += ("--inject", slow, "--allow-inject")
         plain = self.train(*options, run_dir=self.folder / "plain")
         traced = self.train(*options, "--trace", "3")
         self.assertEqual(traced["weights_digest"], plain["weights_digest"])
