@@ -89,8 +89,7 @@ void add_reduction_options(CLI::App& app, StepOptions& o) {
   app.add_option("--reduce", o.reduce,
                  "slices: what was sampled, all of it in mode dense; powersgd: its factors of low rank, with "
                  "feedback; dense: the whole gradient, for comparison; auto: powersgd between several "
-                 "workers, slices "
-                 "with one and with --backend nccl")
+                 "workers, slices with one and with --backend nccl")
       ->group(kGroup);
   app.add_option("--powersgd-rank", o.powersgd_rank, "Rank of the factors with --reduce powersgd or auto")
       ->group(kGroup);
